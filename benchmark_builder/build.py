@@ -28,7 +28,7 @@ from task_registry.leakage import LeakagePolicy, review_digest, verdicts_of
 from task_registry.records import merge_counts
 from task_registry.schema import FORMAT_VERSION
 from task_registry.shards import read_batches
-from task_registry.types import BuiltTask, Leak, Split
+from task_registry.types import BuiltTask, Split
 from task_registry.version import VERSION
 from task_registry.writer import BenchWriter
 
@@ -230,16 +230,12 @@ def _manifest(
         tasks=len(built),
         examples={split: sum(one.counts.get(split, 0) for one in built) for split in Split},
         dropped=merge_counts(one.dropped for one in built),
-        leaks=merge_counts({_kind(leak): 1} for one in built for leak in one.leaks),
+        leaks=merge_counts({leak.kind: 1} for one in built for leak in one.leaks),
         missing=blueprint.missing,
         unknown=blueprint.unknown,
         failed=dict(sorted(failed.items())),
         empty=dict(sorted(empty.items())),
     )
-
-
-def _kind(leak: Leak) -> str:
-    return f"{leak.rule}: {leak.outcome} ({leak.verdict or 'not reviewed'})"
 
 
 def _origin(origin: str, built: list[BuiltTask]) -> SourceOrigin:

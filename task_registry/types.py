@@ -156,6 +156,11 @@ class Leak:
     passages: tuple[str, ...] = ()
     """The longest shared passages, folded to words."""
 
+    @property
+    def kind(self) -> str:
+        """Under which name a manifest counts it."""
+        return f"{self.rule}: {self.outcome} ({self.verdict or 'not reviewed'})"
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltTask:

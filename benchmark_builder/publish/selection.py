@@ -12,7 +12,7 @@ from task_registry.bench import Bench, Manifest
 from task_registry.errors import GateError, UsageError
 from task_registry.licences import Terms, terms_of
 from task_registry.records import merge_counts
-from task_registry.types import BuiltTask, Leak, Split
+from task_registry.types import BuiltTask, Split
 from task_registry.writer import bench_digest
 
 _CLEARED = (Terms.FREE, Terms.NON_COMMERCIAL)
@@ -145,11 +145,6 @@ def _manifest(bench: Bench, tasks: Sequence[BuiltTask], options: PublishOptions)
         tasks=len(tasks),
         examples={split: sum(built.counts.get(split, 0) for built in tasks) for split in Split},
         dropped=merge_counts(built.dropped for built in tasks),
-        leaks=merge_counts({leak_kind(leak): 1} for built in tasks for leak in built.leaks),
+        leaks=merge_counts({leak.kind: 1} for built in tasks for leak in built.leaks),
         digest=bench_digest(tasks),
     )
-
-
-def leak_kind(leak: Leak) -> str:
-    """Under which name a manifest counts a leak."""
-    return f"{leak.rule}: {leak.outcome} ({leak.verdict or 'not reviewed'})"
