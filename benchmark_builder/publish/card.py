@@ -89,7 +89,7 @@ OPT-IML ([arXiv {PAPER}](https://arxiv.org/abs/{PAPER})) consolidated eight inst
 measured at three levels how instruction tuning generalises. Its benchmark was never released. This one was rebuilt
 from the upstream sources by `optiml-bench` {manifest.version}; it is not the authors' own.
 
-It holds {len(publication.tasks):,} tasks of {_several(publication.sources, "source")} in {categories:,}
+It holds {len(publication.tasks):,} tasks of {_several(len(publication.sources), "source")} in {categories:,}
 categories, with {rows:,} examples. Digest `{manifest.digest}`, tag `{tag_of(manifest.digest)}`."""
 
 
@@ -180,6 +180,8 @@ def _licences(publication: Publication) -> str:
         if unknown
         else ""
     )
+    if forbidden := sum(terms_of(built.task.licence) is Terms.FORBIDDEN for built in publication.tasks):
+        told += f"**The licence of {_several(forbidden, 'task')} does not allow it**: the publisher answers for that. "
     sections = [
         "## Licences of the tasks",
         f"{told}A task can have several; `licence` in the config `tasks` names them, `url` says where to look.",
@@ -188,7 +190,7 @@ def _licences(publication: Publication) -> str:
     if publication.left_out:
         names = "\n".join(f"- `{task}`: {terms}" for task, terms in sorted(publication.left_out.items()))
         sections.append(
-            f"<details><summary>Left out for their licences: {len(publication.left_out):,} tasks"
+            f"<details><summary>Left out for their licences: {_several(len(publication.left_out), 'task')}"
             f"</summary>\n\n{names}\n\n</details>"
         )
     return "\n\n".join(sections)
@@ -281,7 +283,13 @@ def publish_command(publication: Publication) -> str:
     words = ["optiml-bench", "publish", "data/", "--repo-id", options.repo_id]
     for glob in options.include:
         words += ["--include", glob]
-    for name in ("private", "allow_sample", "allow_unknown_licence", "only_licensed"):
+    for name in (
+        "private",
+        "allow_sample",
+        "allow_unknown_licence",
+        "allow_forbidding_licence",
+        "only_licensed",
+    ):
         if getattr(options, name):
             words.append("--" + name.replace("_", "-"))
     return shlex.join(words)
@@ -307,8 +315,8 @@ def _count(tasks: Iterable[BuiltTask], split: Split) -> int:
     return sum(built.counts.get(split, 0) for built in tasks)
 
 
-def _several(things: Sequence[str], name: str) -> str:
-    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
+def _several(count: int, name: str) -> str:
+    return f"{count:,} {name}{'s' if count != 1 else ''}"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

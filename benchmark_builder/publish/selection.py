@@ -16,6 +16,8 @@ from task_registry.types import BuiltTask, Split
 from task_registry.writer import bench_digest
 
 _CLEARED = (Terms.FREE, Terms.NON_COMMERCIAL)
+_NAMED = 3
+"""Tasks that a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class PublishOptions:
     """Only tasks whose id or name matches one of these globs."""
     allow_sample: bool = False
     allow_unknown_licence: bool = False
+    allow_forbidding_licence: bool = False
+    """Publish even what a licence is known to forbid: on the publisher's word, who has asked the right holder."""
     only_licensed: bool = False
     """Leave out what is not cleared, instead of refusing."""
 
@@ -95,23 +99,25 @@ def _included(bench: Bench, globs: Sequence[str]) -> list[BuiltTask]:
 
 
 def _refuse(uncleared: Mapping[str, Terms], total: int, options: PublishOptions) -> None:
-    refused = {
-        id_: term
-        for id_, term in uncleared.items()
-        if term is Terms.FORBIDDEN or not options.allow_unknown_licence
+    allowed = {
+        Terms.UNKNOWN: options.allow_unknown_licence,
+        Terms.FORBIDDEN: options.allow_forbidding_licence,
     }
-    if not refused:
-        return
-    counts = Counter(refused.values())
-    named = {term: next(id_ for id_, found in refused.items() if found is term) for term in counts}
-    told = {Terms.UNKNOWN: "have no licence that is known", Terms.FORBIDDEN: "have a licence that forbids it"}
-    reasons = " and ".join(
-        f"{counts[term]} of {total} tasks {told[term]} ({named[term]}, …)" for term in sorted(counts)
-    )
-    remedies = "--only-licensed leaves them out, --private keeps them from the public"
-    if Terms.UNKNOWN in counts:
-        remedies += ", --allow-unknown-licence publishes those of unknown licence"
-    raise GateError(f"{reasons}; {remedies}")
+    told = {Terms.UNKNOWN: "no licence that is known", Terms.FORBIDDEN: "a licence that forbids it"}
+    ways = {
+        Terms.UNKNOWN: "--allow-unknown-licence publishes those of unknown licence",
+        Terms.FORBIDDEN: "--allow-forbidding-licence those whose right holders have agreed",
+    }
+    reasons = []
+    remedies = ["--only-licensed leaves them out and lists them", "--private keeps them from the public"]
+    for term in (Terms.UNKNOWN, Terms.FORBIDDEN):
+        refused = [id_ for id_, found in uncleared.items() if found is term]
+        if refused and not allowed[term]:
+            named = ", ".join([*refused[:_NAMED], *(["…"] if len(refused) > _NAMED else [])])
+            reasons.append(f"{len(refused):,} of {total:,} tasks with {told[term]} ({named})")
+            remedies.append(ways[term])
+    if reasons:
+        raise GateError(f"{options.repo_id} would be public: {' and '.join(reasons)}; {', '.join(remedies)}")
 
 
 def _without_strangers(tasks: Sequence[BuiltTask]) -> tuple[BuiltTask, ...]:

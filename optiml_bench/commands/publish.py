@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 )
 @click.option("--only-licensed", is_flag=True, help="Leave out and list tasks whose licence is not cleared.")
 @click.option("--allow-unknown-licence", is_flag=True, help="Publish tasks of unknown licence too.")
+@click.option(
+    "--allow-forbidding-licence",
+    is_flag=True,
+    help="Publish even tasks whose licence forbids it: on your word, when the right holders have agreed.",
+)
 @click.option("--allow-sample", is_flag=True, help="Publish the embedded sample.")
 def publish(
     data: Path,
     repo_id: str,
-    private: bool,
     dry_run: bool,
     include: tuple[str, ...],
-    only_licensed: bool,
-    allow_unknown_licence: bool,
-    allow_sample: bool,
+    **chosen: bool,
 ) -> None:
     """Publish a bench as Parquet files with a data set card, in one commit and a tag.
 
@@ -46,14 +48,13 @@ def publish(
       optiml-bench publish data/ --repo-id ORG/NAME --dry-run
       optiml-bench publish data/ --repo-id ORG/NAME --only-licensed
     """  # fmt: skip
-    from benchmark_builder.build import sigterm_as_interrupt
     from benchmark_builder.publish.rows import plan_parts
     from benchmark_builder.publish.selection import PublishOptions, select
     from task_registry.bench import Bench
     from task_registry.hub import check_repo_id
 
     check_repo_id(repo_id)
-    options = PublishOptions(repo_id, private, include, allow_sample, allow_unknown_licence, only_licensed)
+    options = PublishOptions(repo_id, include=include, **chosen)
     publication = select(Bench.open(data), options)
     parts = plan_parts(publication)
     _say_what(publication, parts)
@@ -61,8 +62,7 @@ def publish(
         _say_files(publication, parts)
         return
     started = time.monotonic()
-    with sigterm_as_interrupt():
-        published = _publish_with_progress(publication, parts)
+    published = _publish_with_progress(publication, parts)
     _say_result(published, publication, time.monotonic() - started)
 
 

@@ -141,9 +141,17 @@ def test_unknown_licences_are_named_as_unknown(bench: Bench) -> None:
     assert "Super-NaturalInstructions: Generalization" in table(sources, "source")["`superni`"][1]
 
 
+def test_what_a_licence_forbids_is_owned_up_to(bench: Bench) -> None:
+    forbidding = changed(bench, "superni/sample_pairs", licence="CC BY-ND 4.0")
+    text = card(forbidding, allow_forbidding_licence=True)
+    assert "**The licence of 1 task does not allow it**" in text
+    assert "--allow-forbidding-licence" in text.partition("## Build it again")[2]
+    assert "does not allow it" not in card(bench)
+
+
 def test_what_was_left_out_for_its_licence_is_listed(bench: Bench) -> None:
     text = card(bench, only_licensed=True)
-    assert "Left out for their licences: 1 tasks" in text
+    assert "Left out for their licences: 1 task<" in text
     assert "- `custom/sample_odd_one_out`: unknown" in text
     assert "which is not free" not in text
 
@@ -200,7 +208,7 @@ def test_the_build_command_says_all_that_decides(bench: Bench) -> None:
         "source": ("superni",), "tasks": ("superni/task1*",), "review": Path("review.csv"),
     }  # fmt: skip
     assert {name: context.params[name] for name in expected} == expected
-    decides_nothing = {"out", "sources", "workers", "replace", "dry_run"}
+    decides_nothing = {"out", "sources", "workers", "engine", "address", "replace", "dry_run"}
     assert set(context.params) - decides_nothing == set(expected), (
         "a new option of the build: does it decide?"
     )

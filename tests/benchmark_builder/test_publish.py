@@ -18,7 +18,7 @@ from local_hub_writes import Fault, WritableHub, running_hub
 from publish_kit import REPO, TOKEN, client, environment, publish_all, run_script
 
 from benchmark_builder.publish import rows
-from benchmark_builder.publish.selection import PublishOptions, select
+from benchmark_builder.publish.selection import Publication, PublishOptions, select
 from task_registry.bench import Bench
 from task_registry.errors import GateError, RemoteError, UsageError
 from task_registry.licences import Terms
@@ -258,22 +258,31 @@ def with_licence(bench: Bench, **licences: str) -> Bench:
 
 
 def test_licences_that_are_unknown_or_forbid_it_are_refused(bench: Bench) -> None:
-    """The one option lets unknown licences pass, never one that is known to forbid it."""
+    """Each of the two is let through by its own option, and by no other."""
     changed = with_licence(bench, sample_pairs="CC BY-NC-ND 4.0", sample_sums="CC BY-NC 4.0|No idea")
-    options = {"repo_id": REPO, "allow_sample": True}
     total = len(bench.tasks)
-    with pytest.raises(GateError) as refused:
-        select(changed, PublishOptions(**options))
-    assert f"2 of {total} tasks have no licence that is known (custom/sample_odd_one_out, …)" in str(
-        refused.value
+    unknown = (
+        f"2 of {total} tasks with no licence that is known (custom/sample_odd_one_out, superni/sample_sums)"
     )
-    assert f"1 of {total} tasks have a licence that forbids it (superni/sample_pairs, …)" in str(
-        refused.value
-    )
-    with pytest.raises(GateError, match=rf"^1 of {total} tasks have a licence that forbids it"):
-        select(changed, PublishOptions(**options, allow_unknown_licence=True))
-    assert len(select(changed, PublishOptions(**options, private=True)).tasks) == total
-    kept = select(changed, PublishOptions(**options, only_licensed=True))
+    forbidding = f"1 of {total} tasks with a licence that forbids it (superni/sample_pairs)"
+    ways = ("--only-licensed", "--private", "--allow-unknown-licence", "--allow-forbidding-licence")
+
+    def chosen(**options: bool) -> Publication:
+        return select(changed, PublishOptions(REPO, allow_sample=True, **options))
+
+    for allowed, told, offered in (
+        ([], f"{unknown} and {forbidding}; ", ways),
+        (["allow_unknown_licence"], f"{forbidding}; ", (*ways[:2], ways[3])),
+        (["allow_forbidding_licence"], f"{unknown}; ", ways[:3]),
+    ):
+        with pytest.raises(GateError) as refused:
+            chosen(**dict.fromkeys(allowed, True))
+        text = str(refused.value)
+        assert text.startswith(f"{REPO} would be public: {told}")
+        assert tuple(way for way in ways if way in text) == offered
+    assert len(chosen(allow_unknown_licence=True, allow_forbidding_licence=True).tasks) == total
+    assert len(chosen(private=True).tasks) == total
+    kept = chosen(only_licensed=True)
     assert kept.left_out == {
         "custom/sample_odd_one_out": Terms.UNKNOWN,
         "superni/sample_pairs": Terms.FORBIDDEN,
