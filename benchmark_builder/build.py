@@ -8,20 +8,16 @@ have not changed are kept, and the folder ends in the same bytes as after one un
 from __future__ import annotations
 
 import dataclasses
-import signal
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from benchmark_builder.blueprint import SAMPLE_PREFIX, Blueprint
-from benchmark_builder.engine import Crash, Engine
 from benchmark_builder.evaluation_side import Evaluated, EvaluationSide, evaluated_digest, load_once
 from benchmark_builder.guard import Guarding
 from benchmark_builder.unit import Outcome, Unit, complete, prepare
 from task_registry.bench import Manifest, SourceOrigin, read_manifest
+from task_registry.engines import Crash, Engine
 from task_registry.errors import BenchFolderError, MachineError
 from task_registry.hashing import file_digest, text_digest
 from task_registry.leakage import LeakagePolicy, review_digest, verdicts_of
@@ -59,7 +55,7 @@ def build(
     BenchFolderError where the folder is not ours, in use, or holds tasks that this build would not make
     (unless `replace`), and MachineError where the disk is full or refuses.
     """
-    with BenchWriter.open(out) as writer, sigterm_as_interrupt():
+    with BenchWriter.open(out) as writer, engine:
         present = writer.published()
         units = list(_units(blueprint, writer, _fruitless(out)))
         ours = {unit.task.id for unit in units} | set(blueprint.failed)
@@ -254,20 +250,3 @@ def code_digest() -> str:
         if "sample" not in file.parts
     )
     return text_digest(*(f"{file.relative_to(top)}={file_digest(file)}" for file in files))
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM unwind like Ctrl-C, so that a build that is told to stop clears up after itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -2,7 +2,7 @@
 
 A unit depends on nothing but its spec, the native files and what its train split is guarded against. It writes
 only into its own new folder, and does not publish: the build renames the folder into place, so that a worker
-whose build is gone leaves nothing behind.
+whose build is gone leaves nothing behind. A worker may die at any moment and the unit be begun again by another.
 
 Training examples are guarded against everything that is scored. So a build goes over the units twice: first
 `prepare` builds what is scored and finds out what is up to date, then `complete` builds what is trained on. A
@@ -126,6 +126,8 @@ def _build(unit: Unit) -> BuiltTask:
     """Write all splits of a task; the train split guarded if it is known against what."""
     opened = SOURCES[unit.task.source].open(unit.root, unit.native, unit.task)
     assembly = assemble(opened, unit.assignment, unit.caps, unit.seed)
+    if unit.building.exists():  # what a worker that died has left
+        shutil.rmtree(unit.building)
     unit.building.mkdir(parents=True)
     built = BuiltTask(
         task=opened.task,
@@ -166,12 +168,16 @@ def _guard(unit: Unit, prepared: BuiltTask) -> BuiltTask:
     """Guard the train split of a task that was built before it was known what is scored."""
     train = unit.building / Split.TRAIN
     unguarded = train.with_name("train.unguarded")
-    if Split.TRAIN in prepared.counts:
-        train.rename(unguarded)
-    examples = read_examples(unguarded) if Split.TRAIN in prepared.counts else ()
-    built = _write(unit, prepared, Split.TRAIN, examples)
+    built = prepared
+    if unit.guarding is not None and prepared.guard_digest != unit.guarding.digest:
+        if unguarded.exists():  # what stands in its place is the beginning of a worker that died
+            shutil.rmtree(train, ignore_errors=True)
+        elif Split.TRAIN in prepared.counts:
+            train.rename(unguarded)
+        examples = read_examples(unguarded) if Split.TRAIN in prepared.counts else ()
+        built = _write(unit, prepared, Split.TRAIN, examples)
+        write_task_record(unit.building, built)
     shutil.rmtree(unguarded, ignore_errors=True)
-    write_task_record(unit.building, built)
     return built
 
 

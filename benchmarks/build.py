@@ -39,7 +39,7 @@ def files(sources: Path) -> list[Path]:
 def ours(sources: Path, out: Path) -> None:
     from benchmark_builder.blueprint import BuildOptions, draw_up
     from benchmark_builder.build import build
-    from benchmark_builder.engine import Serial
+    from task_registry.engines.local import Serial
 
     report = build(draw_up(BuildOptions(sources=sources, source=("superni",))), out, Serial())
     assert not report.manifest.failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 
 import click
@@ -43,6 +44,8 @@ for command in (build, audit, fetch, tasks, show, doctor, evaluate, score, repor
 
 def main() -> None:
     """Run the command line; every error of ours becomes one line and its class's exit code."""
+    # Told to stop by a scheduler, a job clears up after itself as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from optiml_bench.commands.engines import engine_of, engine_options
+
 if TYPE_CHECKING:
     from benchmark_builder.blueprint import Blueprint
     from benchmark_builder.build import BuildReport
-    from benchmark_builder.engine import Engine
+    from task_registry.engines import Engine
 
 
 @click.command()
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of every choice that looks random."
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@engine_options("Worker processes.")
 @click.option("--replace", is_flag=True, help="Remove tasks in --out that this build would not make.")
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and build nothing.")
 def build(
@@ -64,7 +66,9 @@ def build(
     review: Path | None,
     cap: int | None,
     seed: int,
-    workers: int,
+    engine: str,
+    workers: int | None,
+    address: str | None,
     replace: bool,
     dry_run: bool,
 ) -> None:
@@ -78,12 +82,12 @@ def build(
       optiml-bench build --sources ~/sources --out data/ --workers 8
     """  # fmt: skip
     from benchmark_builder.blueprint import BuildOptions, draw_up
-    from benchmark_builder.engine import Serial, Workers
     from task_registry.errors import IncompleteError
     from task_registry.leakage import LeakagePolicy
     from task_registry.writer import check_ours
 
     check_ours(out)
+    runs_on = engine_of(engine, workers, address)
     policy = LeakagePolicy(leakage) if leakage else None
     blueprint = draw_up(BuildOptions(sources, sample, source, tasks, cap, seed, plan, policy, review))
     _say_what(blueprint)
@@ -91,7 +95,7 @@ def build(
         _say_plan(blueprint, out)
         return
     started = time.monotonic()
-    report = _build_with_progress(blueprint, out, Serial() if workers == 1 else Workers(workers), replace)
+    report = _build_with_progress(blueprint, out, runs_on, replace)
     _say_result(report, out, time.monotonic() - started)
     failed = len(report.manifest.failed)
     if failed:

@@ -109,7 +109,6 @@ def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> N
       optiml-bench eval --model facebook/opt-1.3b --data data/
       optiml-bench eval --model builtin:tiny-opt --eval-set all --limit 20 --dry-run
     """  # fmt: skip
-    from benchmark_builder.build import sigterm_as_interrupt
     from evaluation.models import ModelOptions, load_model
     from evaluation.requests import PromptOptions, survey
     from evaluation.runner import Job, fitter
@@ -121,22 +120,21 @@ def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> N
     if not prompts.shots:
         raise UsageError("--shots names no number; expected for example 0,5")
     options = record(ModelOptions, chosen | {"name": name})
-    with sigterm_as_interrupt():
-        bench = open_bench(
-            data,
-            sources=selection.sources or None,
-            watch=lambda file: click.echo(f"Fetching {file}", err=True),
-        )
-        tasks = tuple(survey(bench, built, prompts) for built in select(bench, selection))
-        _say_what(data, selection, prompts, tasks, bench.manifest.sample)
-        model = load_model(options)
-        _say_model(model)
-        fitter(model, prompts)
-        job = Job(bench, tasks, prompts)
-        if dry_run:
-            _say_estimate(model, job)
-            return
-        path = _run(out, job, selection, model, options)
+    bench = open_bench(
+        data,
+        sources=selection.sources or None,
+        watch=lambda file: click.echo(f"Fetching {file}", err=True),
+    )
+    tasks = tuple(survey(bench, built, prompts) for built in select(bench, selection))
+    _say_what(data, selection, prompts, tasks, bench.manifest.sample)
+    model = load_model(options)
+    _say_model(model)
+    fitter(model, prompts)
+    job = Job(bench, tasks, prompts)
+    if dry_run:
+        _say_estimate(model, job)
+        return
+    path = _run(out, job, selection, model, options)
     from optiml_bench.commands.score import score_and_print
 
     score_and_print(path)

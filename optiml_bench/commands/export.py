@@ -46,7 +46,6 @@ def export(data: str, form: str, split: str, include: tuple[str, ...], out: Path
       optiml-bench export data/ --split train --out train.jsonl
       optiml-bench export hf://ORG/NAME --format messages --out train.parquet
     """  # fmt: skip
-    from benchmark_builder.build import sigterm_as_interrupt
     from benchmark_builder.export import Form, choose, finished, write_file, write_jsonl
     from optiml_bench.console import progress_bar
     from task_registry.remote import open_bench
@@ -55,7 +54,7 @@ def export(data: str, form: str, split: str, include: tuple[str, ...], out: Path
     chosen_split = Split(split)
     bench = open_bench(data, [chosen_split], watch=lambda path: click.echo(f"Fetching {path}", err=True))
     tasks = choose(bench, chosen_split, include)
-    with sigterm_as_interrupt(), progress_bar() as bar:
+    with progress_bar() as bar:
         job = bar.add_task("Exporting", total=len(tasks), rate="")
 
         def watch(built: BuiltTask) -> None:

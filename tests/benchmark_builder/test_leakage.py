@@ -30,11 +30,11 @@ from planted_leaks import planted_leaks
 
 from benchmark_builder.blueprint import BuildOptions, draw_up
 from benchmark_builder.build import BuildReport
-from benchmark_builder.engine import Workers
 from benchmark_builder.evaluation_side import EvaluationSide
 from benchmark_builder.ngrams import BREAK
 from task_registry.bench import Bench
 from task_registry.catalogue import load_catalogue
+from task_registry.engines.local import Workers
 from task_registry.errors import UsageError
 from task_registry.leakage import COLUMNS, LeakagePolicy, Verdict, load_review
 from task_registry.plans import load_plan

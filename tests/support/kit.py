@@ -12,7 +12,8 @@ from typing import Any
 
 from benchmark_builder.blueprint import BuildOptions, draw_up
 from benchmark_builder.build import BuildReport, build
-from benchmark_builder.engine import Engine, Serial
+from task_registry.engines import Engine
+from task_registry.engines.local import Serial
 
 TOP = Path(__file__).parent.parent.parent
 
