@@ -24,7 +24,6 @@ from task_registry.records import arrow_schema, flatten, unflatten
 from task_registry.schema import ROWS_PER_BATCH, SCHEMA, to_examples
 from task_registry.types import BuiltTask, Example, Split
 
-CARD = "README.md"
 TASKS_CONFIG = "tasks"
 """The config, and its only split, that shows `tasks.parquet`."""
 

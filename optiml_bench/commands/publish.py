@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from benchmark_builder.publish.rows import Part
     from benchmark_builder.publish.selection import Publication
-    from benchmark_builder.publish.upload import Published
+    from task_registry.uploads import Published
 
 
 @click.command()

@@ -15,8 +15,9 @@ from local_hub_writes import WritableHub
 
 from benchmark_builder.publish.rows import Part
 from benchmark_builder.publish.selection import PublishOptions, select
-from benchmark_builder.publish.upload import Published, publish
+from benchmark_builder.publish.upload import publish
 from task_registry.bench import Bench
+from task_registry.uploads import Published
 
 TOP = Path(__file__).parent.parent.parent
 REPO = "org/bench"

@@ -16,11 +16,11 @@ from kit import build_folder, folder_digests
 from local_hub_writes import Fault, WritableHub, running_hub
 from publish_kit import REPO, client, publish_all
 
-from benchmark_builder.publish.upload import Published
 from task_registry.bench import Bench
 from task_registry.errors import BenchFolderError, RemoteError, UsageError
 from task_registry.remote import Address, cache_folder, is_address, open_bench, parse_address
 from task_registry.types import Split
+from task_registry.uploads import Published
 
 
 @pytest.fixture(scope="module")
