@@ -13,6 +13,7 @@ SHARES_PASSAGES = "shares_passages"
 
 TASK_LEFT, EXAMPLES_LEFT, KEPT = "task_left", "examples_left", "kept"
 
+_BY_RULE = (None, Verdict.DEFAULT)
 _REVIEWED = {
     Verdict.KEEP: KEPT,
     Verdict.DROP_EXAMPLES: EXAMPLES_LEFT,
@@ -32,7 +33,7 @@ def judged_conflict(conflict: SourceConflict, review: Review, policy: LeakagePol
     for other in conflict.held_out:
         read = review.get((conflict.task, other))
         verdict = read.verdict if read else None
-        leaves = conflict.scored if verdict is None else verdict is Verdict.DROP_TRAIN
+        leaves = conflict.scored if verdict in _BY_RULE else verdict is Verdict.DROP_TRAIN
         outcome = TASK_LEFT if leaves and policy is LeakagePolicy.DROP_TRAIN else KEPT
         leaks.append(Leak(other, SHARES_DATA_SOURCE, outcome, verdict or ""))
     return tuple(leaks)
@@ -62,10 +63,10 @@ def judged_pair(
 def _outcome(
     task: Task, level: Level | None, other: Evaluated, verdict: Verdict | None, policy: LeakagePolicy
 ) -> str:
-    """The review decides; without its word the levels do."""
+    """The review decides; without its word, or by it, the levels do."""
     if policy is not LeakagePolicy.DROP_TRAIN:
         return KEPT
-    if verdict is not None:
+    if verdict in _REVIEWED:
         return _REVIEWED[verdict]
     if not other.in_a_set:
         return KEPT

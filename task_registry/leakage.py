@@ -41,6 +41,9 @@ class LeakagePolicy(StrEnum):
 class Verdict(StrEnum):
     """What the review says of a pair."""
 
+    DEFAULT = "default"
+    """The rule is right: the training task leaves wherever dev or test asks the other, and stays elsewhere."""
+
     KEEP = "keep"
     """What they have in common tells no answer: both stay."""
     DROP_EXAMPLES = "drop_examples"

@@ -70,6 +70,14 @@ def test_the_review_has_the_last_word_under_drop_train(verdict: Verdict, outcome
         assert judged(None, other, verdict=verdict, policy=REPORT) == "kept"
 
 
+@pytest.mark.parametrize("other", [FHO, PS, FS])
+@pytest.mark.parametrize("in_a_set", [True, False])
+def test_the_review_may_say_that_the_rule_is_right(other: Level, in_a_set: bool) -> None:
+    for same in (True, False):
+        by_rule = judged(None, other, same=same, in_a_set=in_a_set)
+        assert judged(None, other, same=same, in_a_set=in_a_set, verdict=Verdict.DEFAULT) == by_rule
+
+
 def test_a_leak_has_the_figures_of_its_pair() -> None:
     task = Task("s/t", "c", Metric.ROUGE_L)
     leak = judged_pair(PAIR, task, None, Evaluated("s/e", FHO, True, "", ""), Verdict.KEEP, DROP)
@@ -95,3 +103,5 @@ def test_conflicts_of_data_sources() -> None:
     assert conflicting(True, DROP, Verdict.KEEP) == ["kept", "task_left"]
     assert conflicting(True, DROP, Verdict.KEEP, Verdict.KEEP) == ["kept", "kept"]
     assert conflicting(False, DROP, Verdict.DROP_TRAIN) == ["task_left", "kept"]
+    assert conflicting(True, DROP, Verdict.DEFAULT) == ["task_left", "task_left"]
+    assert conflicting(False, DROP, Verdict.DEFAULT, Verdict.DEFAULT) == ["kept", "kept"]
