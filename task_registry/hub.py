@@ -14,6 +14,8 @@ from task_registry.errors import RemoteError, UsageError
 
 _TOKENS = re.compile(r"hf_\w{4,}|(?i:bearer\s+)\S+")
 _OF_THIS_MACHINE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM))
+_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
+"""How the Xet client, which knows no responses, words an answer of the Hub."""
 _AGAIN = "run the same command again: what has been transferred stays"
 
 
@@ -91,29 +93,38 @@ def _cause(error: BaseException, wanted: type[BaseException]) -> BaseException:
 
 def _line(error: BaseException, doing: str) -> str:
     response: Any = getattr(error, "response", None)
-    if response is None:
-        reason = scrubbed(str(error))[:200] or type(error).__name__
-        if isinstance(error, ValueError):
-            return f"cannot {doing}: {reason}"
-        return f"cannot {doing}: no answer from the Hub ({reason}); {_AGAIN}"
+    if response is not None:
+        return _told(error, response, doing)
+    reason = scrubbed(str(error))[:200] or type(error).__name__
+    if status := _STATUS.search(reason):
+        return _of_status(int(status[1]), status[1], doing)
+    if isinstance(error, ValueError):
+        return f"cannot {doing}: {reason}"
+    return f"cannot {doing}: no answer from the Hub ({reason}); {_AGAIN}"
+
+
+def _told(error: BaseException, response: Any, doing: str) -> str:
     status = response.status_code
+    if status == 404 and response.headers.get("X-Error-Code") == "RevisionNotFound":
+        return f"no such revision ({response.url.path.rpartition('/')[2]}); see its tags on the Hub"
     said = scrubbed(getattr(error, "server_message", None) or response.headers.get("X-Error-Message") or "")
-    told = f"{status}: {said[:160]}" if said else str(status)
+    return _of_status(status, f"{status}: {said[:160]}" if said else str(status), doing, _wait(response))
+
+
+def _of_status(status: int, told: str, doing: str, wait: str = "") -> str:
     match status:
         case 401:
             return f"the Hub does not accept the token ({told}); log in by `hf auth login`, or set HF_TOKEN"
         case 403:
             return f"the token may not {doing} ({told}); take one with the permission, or another repository"
         case 404:
-            if response.headers.get("X-Error-Code") == "RevisionNotFound":
-                return f"no such revision ({response.url.path.rpartition('/')[2]}); see its tags on the Hub"
             return f"no such repository or file ({told}), or one that this token may not see; check the name"
         case 400 | 413 | 422:
             return f"cannot {doing}: the Hub answered {told}"
         case 412 | 409:
             return f"it was changed by somebody else meanwhile ({told}); {_AGAIN}"
         case 429:
-            return f"too many requests ({told}){_wait(response)}; wait, then run the same command again"
+            return f"too many requests ({told}){wait}; wait, then run the same command again"
     return f"cannot {doing}: the Hub answered {told}; {_AGAIN}"
 
 

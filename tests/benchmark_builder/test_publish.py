@@ -427,6 +427,65 @@ def hub_paths(hub: WritableHub) -> list[str]:
     return [path for path in repository.commits[repository.refs["main"]] if path.endswith(".parquet")]
 
 
+# by Xet, as the Hub itself has it: the real client, whose store is a folder
+
+
+@pytest.fixture
+def xet_api(hub: WritableHub, api: HfApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HfApi:
+    pytest.importorskip("hf_xet", reason="hf_xet is not installed")
+    hub.xet = tmp_path / "xet"
+    hub.xet.mkdir()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    # Else the client tries for minutes what fails here on purpose.
+    monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("HF_XET_CLIENT_RETRY_BASE_DELAY", "10ms")
+    return api
+
+
+def test_xet_brings_the_same_files_and_no_other_way_is_used(
+    small: Bench, hub: WritableHub, xet_api: HfApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = publish_all(small, xet_api).commit
+    assert puts(hub) == 0
+    assert hub.count("xet-write-token") > 0
+    by_xet = hub.repositories[REPO].commits[commit]
+    assert publish_all(small, xet_api).unchanged
+    hub.xet = None
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    other = publish_all(small, xet_api, repo_id="org/other")
+    by_lfs = hub.repositories["org/other"].commits[other.commit]
+    assert {path for path in by_lfs if by_xet.get(path) != by_lfs[path]} == {"README.md"}, (
+        "names its repository"
+    )
+    assert by_xet.keys() == by_lfs.keys()
+
+
+XET_FAULTS = {
+    0: "no answer from the Hub (",
+    401: "does not accept the token (401)",
+    403: "the token may not upload data/flan/train-00000-of-00001.parquet (403)",
+    429: "too many requests (429)",
+    500: "the Hub answered 500",
+}
+
+
+@pytest.mark.parametrize("status", XET_FAULTS)
+def test_a_failure_of_xet_is_told_and_made_up_for(
+    small: Bench, hub: WritableHub, xet_api: HfApi, status: int
+) -> None:
+    hub.faults.append(Fault("xet-write-token", status))
+    with pytest.raises(RemoteError) as raised:
+        publish_all(small, xet_api)
+    text = str(raised.value)
+    assert text.startswith(f"{REPO}: ")
+    assert XET_FAULTS[status] in text
+    assert TOKEN not in text
+    assert "\n" not in text
+    assert hub.repositories[REPO].messages == ["initial commit"]
+    hub.faults.clear()
+    assert publish_all(small, xet_api).commit == hub.repositories[REPO].refs["main"]
+
+
 def expire(hub: WritableHub) -> str:
     hub.expired.add(TOKEN)
     return TOKEN

@@ -1,8 +1,9 @@
 """A small Hugging Face Hub on 127.0.0.1 that can be written to: repositories, commits, LFS uploads, tags.
 
 It answers the real `huggingface_hub` and `datasets` clients as the Hub does, as far as they ask: what a data set
-repository holds at a revision, its files with ranges, the upload modes, the LFS batch with basic transfers, the
-commit with an expected parent, tags, and the check of a card's head. `Fault`s make it fail on purpose.
+repository holds at a revision, its files with ranges, the upload modes, the LFS batch with basic transfers, a token
+for the Xet client, the commit with an expected parent, tags, and the check of a card's head. `Fault`s make it fail
+on purpose.
 `local_hub.py` beside it is for reading alone, with more ways for a download to go wrong.
 
 Files lie in a folder, so that publishing large ones can be measured: `python tests/support/local_hub_writes.py
@@ -17,6 +18,7 @@ import json
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,6 +86,8 @@ class WritableHub:
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
+    xet: Path | None = None
+    """A folder that the Xet client takes for its store; what goes there can be committed, not read back."""
 
     def store(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -156,6 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         ("POST", r"/datasets/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
         ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})", "put"),
         ("POST", r"/lfs/verify", "verify"),
+        ("GET", r"/api/datasets/(?P<repo>[^/]+/[^/]+)/xet-write-token/(?P<revision>[^/]+)", "xet_token"),
         (
             "(?:GET|HEAD)",
             r"/datasets/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)",
@@ -429,7 +434,7 @@ class _Handler(BaseHTTPRequestHandler):
             if line["key"] == "file":
                 files[value["path"]] = self.hub.store(base64.b64decode(value["content"]))
             elif line["key"] == "lfsFile":
-                if not (self.hub.folder / value["oid"]).exists():
+                if self.hub.xet is None and not (self.hub.folder / value["oid"]).exists():
                     raise _refusal(400, f"{value['path']}: its content was not uploaded")
                 files[value["path"]] = value["oid"]
             elif line["key"] == "deletedFile":
@@ -437,6 +442,12 @@ class _Handler(BaseHTTPRequestHandler):
         oid = repository.commit(files, head["summary"])
         url = f"{self.hub.endpoint}/datasets/{repo}/commit/{oid}"
         raise _Answer(200, {"commitUrl": url, "commitOid": oid, "success": True})
+
+    def on_xet_token(self, repo: str, revision: str) -> None:
+        self._writer()
+        self._files(repo, revision)
+        facts = {"casUrl": f"local://{self.hub.xet}", "accessToken": "of-xet", "exp": int(time.time()) + 3600}
+        raise _Answer(200, facts)
 
     def on_tag(self, repo: str, revision: str) -> None:
         tag = json.loads(self.body)["tag"]
