@@ -65,14 +65,15 @@ class Skipped:
 class Fitter:
     """Turns questions into requests for one model."""
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, bos: int, options: PromptOptions) -> None:
-        """`max_length` and `bos` are in tokens: the context, and what the tokenizer puts before a text.
+    def __init__(self, tokenizer: Tokenizer, max_length: int, options: PromptOptions) -> None:
+        """`max_length` is the model's context in tokens.
 
         Raises UsageError where an output alone would fill the context, and ModelError where the options want a
         chat template and the tokenizer has none: before anything is asked.
         """
-        self._tokenizer, self._max_length, self._bos, self._options = tokenizer, max_length, bos, options
-        if options.max_new_tokens + bos >= max_length:
+        self._tokenizer, self._max_length, self._options = tokenizer, max_length, options
+        self._bos = len(tokenizer.bos)
+        if options.max_new_tokens + self._bos >= max_length:
             raise UsageError(
                 f"--max-new-tokens {options.max_new_tokens} leaves no room for a prompt in the model's context "
                 f"of {max_length:,} tokens; choose fewer"
@@ -98,10 +99,13 @@ class Fitter:
     def _requests(
         self, questions: Sequence[Question], texts: Sequence[str]
     ) -> Sequence[OptionsRequest | GenerateRequest]:
+        options = self._options
         if questions and questions[0].kind is Kind.OPTIONS:
             pairs = [(text, q.example.options) for text, q in zip(texts, questions, strict=True)]
-            return self._tokenizer.options(pairs)
-        return self._tokenizer.prompts(texts, self._options.max_new_tokens, self._options.stop)
+            return self._tokenizer.options(pairs, chat=options.chat_template)
+        return self._tokenizer.prompts(
+            texts, options.max_new_tokens, options.stop, chat=options.chat_template
+        )
 
     def _excess(self, request: OptionsRequest | GenerateRequest) -> int:
         """Tokens by which a request is too long."""

@@ -1,8 +1,9 @@
 """What a language model is to the runner: the requests it takes, the results it gives, the facts it states.
 
 Nothing here imports torch. `load_model` opens the one door to the implementation, `evaluation.huggingface`.
-A prompt and an output are joined as `prompt.rstrip(" ") + " " + output` (PAPER.md §3); the tokenizer does it,
-so that a request holds token ids only and the model layer is free to share, pack and sort them.
+A prompt and an output are joined as `prompt.rstrip(" ") + " " + output` (PAPER.md §3), those of a chat template as
+it writes an answer itself; the tokenizer does it, so that a request holds token ids only and the model layer is
+free to share, pack and sort them.
 """
 
 from __future__ import annotations
@@ -102,6 +103,11 @@ class Turn:
 class Tokenizer(Protocol):
     """Text to requests and back. Takes many texts at once: tokenizers are fast in batches."""
 
+    @property
+    def bos(self) -> tuple[int, ...]:
+        """What it puts before a text; empty for many tokenizers."""
+        ...
+
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by itself, BOS not counted."""
         ...
@@ -118,14 +124,27 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def options(self, prompts: Sequence[tuple[str, Sequence[str]]]) -> list[OptionsRequest]:
-        """Prompts with their options as requests; an empty prompt is BOS alone (unconditional scores)."""
+    def options(
+        self, prompts: Sequence[tuple[str, Sequence[str]]], *, chat: bool = False
+    ) -> list[OptionsRequest]:
+        """Prompts with their options as requests; an empty prompt is BOS alone (unconditional scores).
+
+        `chat`: the prompts come from `chat`. They are taken as they are, and an option stands where the template
+        writes an answer: right behind where the assistant speaks, or after the white space that the template has
+        there (`[/INST] yes`). A space before it, as after a plain prompt, would be a token that chat-tuned models
+        never saw after `assistant` and a line feed.
+        """
         ...
 
     def prompts(
-        self, prompts: Sequence[str], max_new_tokens: int = 256, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int = 256,
+        stop: Sequence[str] = (),
+        *,
+        chat: bool = False,
     ) -> list[GenerateRequest]:
-        """Prompts as requests for generation, trailing spaces removed (PAPER.md §3)."""
+        """Prompts as requests for generation, trailing spaces removed (PAPER.md §3) unless they come from `chat`."""
         ...
 
     def decode(self, tokens: Tokens) -> str:
@@ -257,12 +276,33 @@ def load_model(options: ModelOptions) -> LanguageModel:
         MachineError: a package that the options need is not installed.
         UsageError: an unknown `builtin:` name.
     """
-    if options.name.startswith("builtin:"):
-        if options.name != "builtin:tiny-opt":
-            raise UsageError(f"no built-in model {options.name!r}; there is builtin:tiny-opt")
+    if _is_builtin(options.name):
         from evaluation.huggingface import load_tiny_opt
 
         return load_tiny_opt(options)
     from evaluation.huggingface import load_huggingface
 
     return load_huggingface(options)
+
+
+def load_tokenizer(options: ModelOptions) -> tuple[Tokenizer, int]:
+    """The tokenizer of the model that `options` name, and how many tokens fit into the model's context.
+
+    No weights are read or fetched: enough to compose and fit prompts, in seconds for a model of any size.
+
+    Raises:
+        ModelError, UsageError: as `load_model` does.
+    """
+    if _is_builtin(options.name):
+        from evaluation.huggingface import load_tiny_opt_tokenizer
+
+        return load_tiny_opt_tokenizer()
+    from evaluation.huggingface import load_tokenizer as load
+
+    return load(options)
+
+
+def _is_builtin(name: str) -> bool:
+    if name.startswith("builtin:") and name != "builtin:tiny-opt":
+        raise UsageError(f"no built-in model {name!r}; there is builtin:tiny-opt")
+    return name.startswith("builtin:")

@@ -58,7 +58,7 @@ class Job:
 
 def fitter(model: LanguageModel, options: PromptOptions) -> Fitter:
     """What fits prompts to a model; raises as `Fitter` does where the two do not go together."""
-    return Fitter(model.tokenizer, model.max_length, len(model.describe().bos), options)
+    return Fitter(model.tokenizer, model.max_length, options)
 
 
 def evaluate(model: LanguageModel, job: Job, write: Watch) -> None:
@@ -74,20 +74,20 @@ def evaluate(model: LanguageModel, job: Job, write: Watch) -> None:
         stream = _Stream(fitting, job.questions(kind))
         alone: dict[str, float] = {}
         if kind is Kind.OPTIONS and job.options.unconditional:
-            alone = unconditional(model, job.questions(kind))
+            alone = unconditional(model, job.questions(kind), chat=job.options.chat_template)
         for index, answer in _answers(model, kind, stream):
             write(_prediction(stream.take(index), answer, alone))
             stream.write_skipped(write)
         stream.write_skipped(write)
 
 
-def unconditional(model: LanguageModel, asked: Iterable[Question]) -> dict[str, float]:
-    """The log-likelihood of each distinct option without its prompt, in nats."""
+def unconditional(model: LanguageModel, asked: Iterable[Question], *, chat: bool = False) -> dict[str, float]:
+    """The log-likelihood of each distinct option without its prompt, in nats; of the same tokens as with it."""
     found: dict[str, float] = {}
     distinct = list(dict.fromkeys(option for question in asked for option in question.example.options))
     groups = list(_chunks(distinct, _ALONE))
     requests = chain.from_iterable(
-        model.tokenizer.options([("", group) for group in some]) for some in _chunks(groups, CHUNK)
+        model.tokenizer.options([("", group) for group in some], chat=chat) for some in _chunks(groups, CHUNK)
     )
     for index, score in model.score_options(requests):
         found |= dict(zip(groups[index], score.logprobs, strict=True))

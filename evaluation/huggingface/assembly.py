@@ -14,7 +14,9 @@ from evaluation.huggingface.loading import (
     check_weights,
     context_length,
     eos_ids,
+    load_config_and_tokenizer,
     load_parts,
+    ordinary_tokens,
     weights_digest,
 )
 from evaluation.huggingface.memory import budget_for
@@ -30,22 +32,33 @@ ROW_TOKENS = 256
 
 def load_huggingface(options: ModelOptions) -> HuggingFaceModel:
     """Load and check the model that `options` name; see `evaluation.models.load_model` for the errors."""
-    model, tokenizer = load_parts(options)
-    return assemble(model, tokenizer, options)
+    model, tokenizer, commit = load_parts(options)
+    return assemble(model, tokenizer, options, commit)
+
+
+def load_tokenizer(options: ModelOptions) -> tuple[HuggingFaceTokenizer, int]:
+    """The tokenizer of a stored model and the length of its context; see `evaluation.models.load_tokenizer`."""
+    config, tokenizer = load_config_and_tokenizer(options)
+    ordinary_tokens(tokenizer, options.name)
+    return HuggingFaceTokenizer(tokenizer), context_length(config, tokenizer)
 
 
 @torch.inference_mode()
-def assemble(model: Any, tokenizer: Any, options: ModelOptions) -> HuggingFaceModel:
-    """Check a loaded model with its tokenizer, choose its path and its budget, and state its facts."""
+def assemble(model: Any, tokenizer: Any, options: ModelOptions, commit: str = "") -> HuggingFaceModel:
+    """Check a loaded model with its tokenizer, choose its path and its budget, and state its facts.
+
+    `commit` is the one on the Hub that it was loaded from.
+    """
     check_weights(model, options.name)
-    vocabulary, ordinary = check_vocabulary(model, tokenizer, options.name)
+    ordinary = ordinary_tokens(tokenizer, options.name)
+    vocabulary = check_vocabulary(model, ordinary, options.name)
     eos = eos_ids(model, tokenizer)
     if hasattr(model, "generation_config"):
         # Greedy means greedy: a checkpoint's own repetition penalty or suppressed tokens would change the text.
         model.generation_config = transformers.GenerationConfig()  # type: ignore[no-untyped-call]
     wrapped = HuggingFaceTokenizer(tokenizer)
     passes = Passes(model)
-    length, window = context_length(model, tokenizer), attention_window(model)
+    length, window = context_length(model.config, tokenizer), attention_window(model)
     verdict = choose_path(
         passes,
         model,
@@ -60,7 +73,7 @@ def assemble(model: Any, tokenizer: Any, options: ModelOptions) -> HuggingFaceMo
     parameters = dict(model.named_parameters())
     record = ModelRecord(
         name=options.name,
-        revision=getattr(model.config, "_commit_hash", None) or "",
+        revision=commit,
         architecture=type(model).__name__,
         parameters=sum(value.numel() for value in parameters.values()),
         weights_bytes=sum(value.numel() * value.element_size() for value in parameters.values()),

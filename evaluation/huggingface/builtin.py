@@ -17,6 +17,7 @@ import torch
 from evaluation.huggingface.assembly import assemble
 from evaluation.huggingface.loading import DTYPES, check_options, device_of
 from evaluation.huggingface.model import HuggingFaceModel
+from evaluation.huggingface.tokenizer import HuggingFaceTokenizer
 from evaluation.models import ModelOptions
 from task_registry.errors import UsageError
 
@@ -46,6 +47,11 @@ def load_tiny_opt(options: ModelOptions) -> HuggingFaceModel:
     dtype = DTYPES[options.dtype]
     model = make_model().to(device_of(options))
     return assemble(model if dtype == "auto" else model.to(dtype), make_tokenizer(), options)
+
+
+def load_tiny_opt_tokenizer() -> tuple[HuggingFaceTokenizer, int]:
+    """Its tokenizer and the length of its context."""
+    return HuggingFaceTokenizer(make_tokenizer()), POSITIONS
 
 
 def make_model() -> Any:

@@ -14,3 +14,14 @@ def device_summary() -> str:
         properties = torch.cuda.get_device_properties(index)
         names.append(f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     return "; ".join(names)
+
+
+def is_lost() -> bool:
+    """Whether this process had a GPU that no longer answers: after some errors only a new process has one again."""
+    if not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False

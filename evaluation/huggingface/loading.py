@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from evaluation.huggingface.hub import adapter_folder, locate
 from evaluation.models import ModelOptions, Tokens
 from task_registry.errors import MachineError, ModelError, UsageError, quote
 
@@ -24,8 +26,8 @@ _SAMPLE = 1_024
 """Values of each parameter that the weights' digest runs over."""
 
 
-def load_parts(options: ModelOptions) -> tuple[Any, Any]:
-    """The model, in evaluation mode on its device, and its tokenizer, as `transformers` loads them.
+def load_parts(options: ModelOptions) -> tuple[Any, Any, str]:
+    """The model, in evaluation mode on its device, its tokenizer, and its commit, empty for a folder.
 
     Raises:
         ModelError, MachineError, UsageError: see `evaluation.models.load_model`.
@@ -33,12 +35,12 @@ def load_parts(options: ModelOptions) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     check_options(options)
-    _check_name(options.name)
-    common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    with _loading(options), quiet():
-        tokenizer = AutoTokenizer.from_pretrained(options.name, **common)
+    with loading(options), quiet():
+        origin = locate(options.name, revision=options.revision)
+        common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+        tokenizer = AutoTokenizer.from_pretrained(origin.place, **common)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            options.name,
+            origin.place,
             dtype=DTYPES[options.dtype],
             device_map=options.device_map or {"": device_of(options)},
             output_loading_info=True,
@@ -54,7 +56,22 @@ def load_parts(options: ModelOptions) -> tuple[Any, Any]:
         )
     if options.peft:
         model = _with_adapter(model, options.peft)
-    return model.eval(), tokenizer
+    return model.eval(), tokenizer, origin.commit
+
+
+def load_config_and_tokenizer(options: ModelOptions) -> tuple[Any, Any]:
+    """A model's configuration and its tokenizer: a few files, however large the model is.
+
+    Raises:
+        ModelError: see `evaluation.models.load_model`.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    with loading(options), quiet():
+        place = locate(options.name, revision=options.revision).place
+        common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+        config = AutoConfig.from_pretrained(place, **common)
+        return config, AutoTokenizer.from_pretrained(place, **common)
 
 
 def check_weights(model: Any, name: str) -> None:
@@ -77,25 +94,33 @@ def check_weights(model: Any, name: str) -> None:
             )
 
 
-def check_vocabulary(model: Any, tokenizer: Any, name: str) -> tuple[int, Tokens]:
-    """How many ids the model can embed, and the tokenizer's ordinary ones; it must not give more.
+def ordinary_tokens(tokenizer: Any, name: str) -> Tokens:
+    """The ids of a tokenizer's tokens, special ones apart, sorted.
 
     Raises:
-        ModelError: ordinary tokens have no embedding, or there are none. Special ones without an embedding
-            (an added padding token, say) pass.
+        ModelError: there are none.
     """
-    rows = int(model.get_input_embeddings().weight.shape[0])
     ordinary = sorted(set(tokenizer.get_vocab().values()).difference(tokenizer.all_special_ids))
     if not ordinary:
         raise ModelError(
             f"{name}: the tokenizer has no tokens, its files are missing; copy them into the folder"
         )
+    return np.asarray(ordinary, np.int32)
+
+
+def check_vocabulary(model: Any, ordinary: Tokens, name: str) -> int:
+    """How many ids the model can embed; the tokenizer's ordinary ones must be among them.
+
+    Raises:
+        ModelError: they are not. Special ones without an embedding (an added padding token, say) pass.
+    """
+    rows = int(model.get_input_embeddings().weight.shape[0])
     if ordinary[-1] >= rows:
         raise ModelError(
             f"{name}: the tokenizer gives ids up to {ordinary[-1]}, the model embeds {rows};"
             " model and tokenizer do not belong together"
         )
-    return rows, np.asarray(ordinary, np.int32)
+    return rows
 
 
 def weights_digest(model: Any) -> str:
@@ -113,9 +138,9 @@ def weights_digest(model: Any) -> str:
     return digest.hexdigest()
 
 
-def context_length(model: Any, tokenizer: Any) -> int:
+def context_length(config: Any, tokenizer: Any) -> int:
     """Tokens that the model's positions allow; the tokenizer's limit, else 2,048, where its config says nothing."""
-    config = model.config.get_text_config()
+    config = config.get_text_config()
     for key in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
         value = getattr(config, key, None)
         if isinstance(value, int) and value > 0:
@@ -185,16 +210,6 @@ def device_of(options: ModelOptions) -> torch.device:
     return device
 
 
-def _check_name(name: str) -> None:
-    """Tell a missing folder from a Hub id: the libraries' message for it speaks of the Hub alone."""
-    local = Path(name).expanduser()
-    if local.is_dir():
-        if not (local / "config.json").is_file():
-            raise ModelError(f"{name}: the folder has no config.json; expected one made by save_pretrained")
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError(f"{name}: no such folder, and no Hub id, which is written as owner/name")
-
-
 def _quantization(options: ModelOptions) -> dict[str, Any]:
     """The loading option that quantizes weights, if asked for."""
     if options.quantize is None:
@@ -205,25 +220,32 @@ def _quantization(options: ModelOptions) -> dict[str, Any]:
 
     if find_spec("bitsandbytes") is None:
         raise MachineError("--quantize needs the package bitsandbytes; run: pip install bitsandbytes")
+    # It would say in every pass of a model in another dtype that it computes in float16.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     config: Any = BitsAndBytesConfig
     eight = options.quantize == "8bit"
     return {"quantization_config": config(load_in_8bit=eight, load_in_4bit=not eight)}
 
 
-def _with_adapter(model: Any, path: str) -> Any:
+def _with_adapter(model: Any, name: str) -> Any:
     """The model with a PEFT adapter merged into its weights."""
     try:
         from peft import PeftModel
     except ImportError as error:
         raise MachineError("--peft needs the package peft; run: pip install peft") from error
     try:
-        return PeftModel.from_pretrained(model, path).merge_and_unload()
+        with warnings.catch_warnings():
+            # An adapter of another architecture would leave the model as it is, with a warning.
+            warnings.filterwarnings("error", message=".*missing adapter keys")
+            return PeftModel.from_pretrained(model, adapter_folder(name)).merge_and_unload()
+    except ModelError:
+        raise
     except Exception as error:
-        raise ModelError(f"adapter {path} cannot be put on the model: {_first_line(error)}") from error
+        raise ModelError(f"adapter {name} cannot be put on the model: {_first_line(error)}") from error
 
 
 @contextmanager
-def _loading(options: ModelOptions) -> Iterator[None]:
+def loading(options: ModelOptions) -> Iterator[None]:
     """Turn what loading may raise into one line that says what to do."""
     try:
         yield
@@ -239,10 +261,6 @@ def _loading(options: ModelOptions) -> Iterator[None]:
             raise ModelError(
                 f"{options.name} brings code of its own; read it, then allow it with --trust-remote-code"
             ) from error
-        if "connect to" in what and "couldn't find them in the cached files" in what:
-            raise ModelError(
-                f"{options.name}: no such folder, not in the Hub's cache, and the Hub cannot be reached"
-            ) from error
         raise ModelError(f"{options.name} cannot be loaded: {_first_line(error)}") from error
 
 
@@ -254,16 +272,26 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars and remarks of `transformers`: what is shown is the command line's to decide."""
-    from transformers.utils import logging as found
+    """Without the progress bars and remarks of `transformers`: what is shown is the command line's to decide.
 
-    logging: Any = found
-    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    Downloads, which may take hours, keep their bars; the Hub's client shows them on terminals only.
+    """
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging as transformers_logging
+
+    own: Any = transformers_logging
+    shown, verbosity = own.is_progress_bar_enabled(), own.get_verbosity()
+    downloads, hub_verbosity = not are_progress_bars_disabled(), hub_logging.get_verbosity()
+    own.disable_progress_bar()
+    own.set_verbosity_error()
+    hub_logging.set_verbosity_error()
+    if downloads:
+        enable_progress_bars()  # which `transformers` has disabled with its own
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(hub_verbosity)
+        own.set_verbosity(verbosity)
         if shown:
-            logging.enable_progress_bar()
+            own.enable_progress_bar()

@@ -48,11 +48,14 @@ class PieceEncoder:
         self._cuts = self._cuts and all(self._probe(text) for text in _PROBES)
 
     def last_cut(self, text: str, end: int) -> int:
-        """The last place at or before `end` where `text` may be cut; 0 if there is none."""
+        """The last place at or before `end` where `text` may be cut; 0 if there is none.
+
+        At its very end (`end` is its length) it may be cut where a space will follow there.
+        """
         if not self._cuts:
             return 0
         if end == len(text) and end > 0 and not text[-1].isspace():
-            return end  # the caller goes on with a space
+            return end
         place = text.rfind(" ", 0, end + 1)
         while place > 0 and text[place - 1].isspace():
             place = text.rfind(" ", 0, place)
@@ -129,8 +132,9 @@ class PieceEncoder:
 
 
 def _no_token_across(tokenizer: Any) -> bool:
-    """Whether no token of the vocabulary, added ones included, holds a space after another character."""
-    return _ACROSS.search("\0".join(tokenizer.get_vocab())) is None
+    """Whether no token of the vocabulary, added ones included, holds or swallows a space after another character."""
+    swallowing = any(token.rstrip for token in tokenizer.added_tokens_decoder.values())
+    return not swallowing and _ACROSS.search("\0".join(tokenizer.get_vocab())) is None
 
 
 def _common_length(one: str, other: str) -> int:

@@ -62,7 +62,7 @@ def choose_path(
         raise ModelError(
             f"the model gives NaN or infinite log-likelihoods in {model.dtype}; try --dtype bfloat16 or float32"
         )
-    tolerance = max(1e-4, 32 * torch.finfo(model.dtype).eps)
+    tolerance = max(1e-4, 32 * _precision(model))
     plain = _difference(dict(score_plain(passes, requests, range(len(requests)), _BUDGET)), expected)
     if plain > tolerance:
         raise ModelError(
@@ -87,6 +87,15 @@ def choose_path(
     with quiet():
         model.set_attn_implementation(before)
     return Verdict(False, reason, plain)
+
+
+def _precision(model: Any) -> float:
+    """The relative step between neighbouring numbers of the coarsest kind that a layer computes with."""
+    steps = [torch.finfo(model.dtype).eps]
+    if any(value.dtype is torch.int8 for value in model.parameters()):
+        # Weights of 8 bits are multiplied with activations that are rounded to 8 bits by what else is in the pass.
+        steps.append(2.0**-7)
+    return max(steps)
 
 
 def _probes(bos: tuple[int, ...], ids: Tokens) -> list[OptionsRequest]:

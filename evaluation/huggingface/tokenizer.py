@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -16,6 +17,9 @@ from task_registry.errors import ModelError, quote
 
 _REMEMBERED = 4_096
 """Endings that are remembered at most: a task repeats few options many times."""
+
+_ANSWER = "<answer>"
+"""What the assistant is made to say, to see what a chat template puts before it."""
 
 _Ending = tuple[str, int, bool]
 """The end of a prompt with an option, where the prompt stops in it, and whether something stands before it."""
@@ -55,25 +59,25 @@ class HuggingFaceTokenizer:
 
     def chat(self, turns: Sequence[Turn]) -> str:
         """The prompt that the model's chat template makes of `turns`."""
-        if not getattr(self._tokenizer, "chat_template", None):
-            raise ModelError("the tokenizer has no chat template; run without --chat-template")
-        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        try:
-            prompt = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception as error:
-            raise ModelError(f"the chat template refuses the prompt: {quote(str(error), 120)}") from error
-        return str(prompt)
+        return self._rendered(turns, add_generation_prompt=True)
 
-    def options(self, prompts: Sequence[tuple[str, Sequence[str]]]) -> list[OptionsRequest]:
+    def options(
+        self, prompts: Sequence[tuple[str, Sequence[str]]], *, chat: bool = False
+    ) -> list[OptionsRequest]:
         """Prompts with their options as requests; an empty prompt is BOS alone."""
         with self._lock:
-            return self._options(prompts)
+            return self._options(prompts, self._chat_join if chat else " ")
 
     def prompts(
-        self, prompts: Sequence[str], max_new_tokens: int = 256, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int = 256,
+        stop: Sequence[str] = (),
+        *,
+        chat: bool = False,
     ) -> list[GenerateRequest]:
-        """Prompts as requests for generation, trailing spaces removed."""
-        stripped = [prompt.rstrip(" ") for prompt in prompts]
+        """Prompts as requests for generation, trailing spaces removed but for those of a chat template."""
+        stripped = list(prompts) if chat else [prompt.rstrip(" ") for prompt in prompts]
         with self._lock:
             encoded = self._encoder.beginnings(stripped)
         return [
@@ -89,12 +93,37 @@ class HuggingFaceTokenizer:
         """The text of generated tokens, special tokens left out."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    def _options(self, prompts: Sequence[tuple[str, Sequence[str]]]) -> list[OptionsRequest]:
+    def _rendered(self, turns: Sequence[Turn], *, add_generation_prompt: bool) -> str:
+        if not getattr(self._tokenizer, "chat_template", None):
+            raise ModelError("the tokenizer has no chat template; run without --chat-template")
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+        try:
+            text = self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except Exception as error:
+            raise ModelError(f"the chat template refuses the prompt: {quote(str(error), 120)}") from error
+        return str(text)
+
+    @cached_property
+    def _chat_join(self) -> str:
+        """The white space between where the assistant speaks and its answer, as the chat template has it.
+
+        None after `<|im_start|>assistant` and a line feed; a space after `[/INST]` or `ASSISTANT:`.
+        """
+        asked = [Turn("user", "?")]
+        prompt = self.chat(asked)
+        answered = self._rendered([*asked, Turn("assistant", _ANSWER)], add_generation_prompt=False)
+        between = answered.removeprefix(prompt).partition(_ANSWER)[0] if answered.startswith(prompt) else ""
+        return prompt[len(prompt.rstrip(" ")) :] + (between if between.isspace() else "")
+
+    def _options(self, prompts: Sequence[tuple[str, Sequence[str]]], join: str) -> list[OptionsRequest]:
         stripped = [prompt.rstrip(" ") for prompt, _ in prompts]
-        cuts = [self._encoder.last_cut(text, len(text)) for text in stripped]
+        ended = join.startswith(" ")  # then a prompt may be cut at its very end
+        cuts = [self._encoder.last_cut(text, len(text) if ended else len(text) - 1) for text in stripped]
         heads = self._encoder.beginnings([text[:cut] for text, cut in zip(stripped, cuts, strict=True)])
         endings = [
-            [(f"{text[cut:]} {option}", len(text) - cut, cut > 0) for option in options or ("",)]
+            [(f"{text[cut:]}{join}{option}", len(text) - cut, cut > 0) for option in options or ("",)]
             for text, cut, (_, options) in zip(stripped, cuts, prompts, strict=True)
         ]
         self._split([ending for group in endings for ending in group])

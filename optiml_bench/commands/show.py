@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 @click.option("--plan", default="optiml", show_default=True, help="Split plan that gives the level.")
 @click.option("--shots", type=click.IntRange(min=0), help="Show prompts with so many demonstrations instead.")
 @prompt_options
-@click.option("--model", help="Fit the prompts to this model's context.")
+@click.option("--model", help="Fit the prompts to this model's context; its weights are not loaded.")
+@click.option("--revision", help="Branch, tag or commit of the model on the Hub.")
+@click.option("--trust-remote-code", is_flag=True, help="Run code that the model's repository brings.")
+@click.option(
+    "--max-new-tokens", type=click.IntRange(min=1), default=256, show_default=True, help="Longest output."
+)
 @click.option("--tokens", is_flag=True, help="Show the token ids that the model is given.")
 def show(
     task: str,
@@ -93,10 +98,10 @@ def _show_prompts(
     """Print a task's first prompts as they are asked, each with what its answer is compared with."""
     from itertools import islice
 
-    from evaluation.models import ModelOptions, load_model
+    from evaluation.fitting import Fitter
+    from evaluation.models import ModelOptions, load_tokenizer
     from evaluation.predictions import Kind
     from evaluation.requests import PromptOptions, questions, survey
-    from evaluation.runner import fitter
     from task_registry.bench import Bench
     from task_registry.errors import UsageError
 
@@ -111,15 +116,17 @@ def _show_prompts(
         raise UsageError(
             f"{task}: no prompt at {options.shots[0]} shots: nothing to score, or nothing to show"
         )
-    loaded = None if model is None else load_model(ModelOptions(model))
-    fitting = None if loaded is None else fitter(loaded, options)
+    tokenizer, max_length = (
+        (None, 0) if model is None else load_tokenizer(record(ModelOptions, chosen | {"name": model}))
+    )
+    fitting = Fitter(tokenizer, max_length, options) if tokenizer else None
     for question in asked:
         key, example = question.key, question.example
         click.echo(f"--- {key.example_id} {f'({key.template})' if key.template else ''}".rstrip())
-        if loaded is None or fitting is None:
-            click.echo(question.prompt.text)
+        if tokenizer and fitting:
+            _show_fitted(fitting, question, tokenizer, tokens)
         else:
-            _show_fitted(fitting, question, loaded.tokenizer, tokens)
+            click.echo(question.prompt.text)
         label = "to score" if question.kind is Kind.OPTIONS else "expected"
         click.echo(f"--- {label}: {' | '.join(example.options or example.references)}\n")
 

@@ -35,7 +35,7 @@ def question(
 
 def fitter(tokenizer: ToyTokenizer | None = None, limit: int = LIMIT, **options: object) -> Fitter:
     chosen = replace(PromptOptions(max_new_tokens=10), **options)  # type: ignore[arg-type]
-    return Fitter(tokenizer or ToyTokenizer(), limit, 1, chosen)
+    return Fitter(tokenizer or ToyTokenizer(), limit, chosen)
 
 
 def size(request: OptionsRequest | GenerateRequest) -> int:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import CORPUS, FAMILIES, CharacterTokenizer, make_tokenizer, merging_tokenizer
+from tokenizers import AddedToken
 
 from evaluation.huggingface.pieces import PieceEncoder
 from evaluation.huggingface.tokenizer import HuggingFaceTokenizer
@@ -230,10 +231,80 @@ def test_chat_turns_become_the_models_prompt() -> None:
     prompt = made.chat([Turn("user", "Is it?"), Turn("assistant", "yes"), Turn("user", "Sure?")])
     assert prompt.startswith("<|im_start|>user\nIs it?<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>")
     assert prompt.endswith("<|im_start|>assistant\n")
-    (request,) = made.options([(prompt, ["yes"])])
+    (request,) = made.options([(prompt, ["yes"])], chat=True)
     assert made.decode(request.context) == prompt
     with pytest.raises(ModelError, match="no chat template"):
         tokenizer("opt").chat([Turn("user", "Is it?")])
+
+
+def chatting(template: str) -> Any:
+    """Qwen's tokenizer with a chat template for a user's and an assistant's turns."""
+    made = make_tokenizer.__wrapped__("qwen2")
+    made.chat_template = (
+        "{% for message in messages %}{% if message.role == 'user' %}" + template + "{% endfor %}"
+    )
+    return made
+
+
+CHATS = {
+    "line": (
+        "<|im_start|>user\n{{ message.content }}<|im_end|>\n{% else %}"
+        "<|im_start|>assistant\n{{ message.content }}<|im_end|>\n{% endif %}"
+        "{% if add_generation_prompt and loop.last %}<|im_start|>assistant\n{% endif %}"
+    ),
+    "bracket": "[INST] {{ message.content }} [/INST]{% else %} {{ message.content }}<|im_end|>{% endif %}",
+    "lines": "User: {{ message.content }}\n\n{% else %}\n{{ message.content }}\n\n{% endif %}"
+    "{% if add_generation_prompt and loop.last %}Assistant:{% endif %}",
+    "space": (
+        "USER: {{ message.content }} {% else %}ASSISTANT: {{ message.content }}<|im_end|>{% endif %}"
+        "{% if add_generation_prompt and loop.last %}ASSISTANT: {% endif %}"
+    ),
+}
+"""Templates that have nothing, a space, or their own space before an answer; `lines` shows no such place."""
+
+
+@pytest.mark.parametrize("kind", ["line", "bracket", "space"])
+@given(question=texts, option=texts.filter(lambda text: text.strip() == text != ""))
+@settings(max_examples=40, deadline=None)
+def test_an_option_stands_where_the_chat_template_writes_an_answer(
+    kind: str, question: str, option: str
+) -> None:
+    """The tokens of prompt and option are those of the conversation with that answer, up to its end."""
+    made = chatting(CHATS[kind])
+    view = HuggingFaceTokenizer(made)
+    turns = [Turn("user", question), Turn("assistant", "yes"), Turn("user", "Sure?")]
+    messages = [{"role": turn.role, "content": turn.text} for turn in [*turns, Turn("assistant", option)]]
+    answered = made.apply_chat_template(messages, tokenize=False)
+    expected = answered[: answered.rindex(option) + len(option)]
+    (request,) = view.options([(view.chat(turns), [option, "yes"])], chat=True)
+    assert whole(request, 0) == list(made(expected)["input_ids"])
+    assert made.decode(whole(request, 0)[-request.scored[0] :]).strip(" ") == option or request.merged
+    (generate,) = view.prompts([view.chat(turns)], chat=True)
+    assert generate.prompt.tolist() == list(made(view.chat(turns))["input_ids"]), (
+        "spaces of the template stay"
+    )
+
+
+def test_no_space_is_put_where_a_template_has_none() -> None:
+    for kind, expected in {"line": "yes", "bracket": " yes", "space": " yes", "lines": "yes"}.items():
+        view = HuggingFaceTokenizer(chatting(CHATS[kind]))
+        (request,) = view.options([(view.chat([Turn("user", "Is it?")]), ["yes", "no"])], chat=True)
+        assert view.decode(request.branches[0][-request.scored[0] :]) == expected, kind
+        assert request.merged == 0
+        (alone,) = view.options([("", ["yes"])], chat=True)
+        assert view.decode(alone.branches[0]) == expected, "without its prompt it is the same tokens"
+
+
+def test_a_token_that_swallows_the_space_behind_it_forbids_cuts() -> None:
+    """Some chat models' tokens do; the space is then no part of the word that follows."""
+    made = make_tokenizer.__wrapped__("qwen2")
+    made.add_tokens([AddedToken("<|user|>", special=True, rstrip=True)])
+    texts = [f"{' '.join(CORPUS)} <|user|> yes, it is number {number}" for number in range(3)]
+    encoder = PieceEncoder(made)
+    assert [ids.tolist() for ids in encoder.beginnings(texts)] == [
+        ids.tolist() for ids in encoder.whole(texts)
+    ]
+    assert encoder.last_cut("a <|user|> b", 10) == 0
 
 
 def test_a_template_that_refuses_is_a_model_error() -> None:

@@ -126,6 +126,8 @@ def numbered(
 class ToyTokenizer:
     """One token a character."""
 
+    bos = (BOS,)
+
     def __init__(self, chat: bool = False) -> None:
         self.characters = 0
         """How many have been counted or encoded."""
@@ -149,19 +151,27 @@ class ToyTokenizer:
             raise ModelError("the tokenizer has no chat template")
         return "".join(f"<{turn.role}>{turn.text}" for turn in turns) + "<assistant>"
 
-    def options(self, prompts: Sequence[tuple[str, Sequence[str]]]) -> list[OptionsRequest]:
+    def options(
+        self, prompts: Sequence[tuple[str, Sequence[str]]], *, chat: bool = False
+    ) -> list[OptionsRequest]:
+        join = "" if chat else " "
         return [
             OptionsRequest(
                 self._ids(prompt.rstrip(" ")),
-                tuple(np.asarray(self.encode(f" {option}"), np.int32) for option in options),
-                tuple(len(option) + 1 for option in options),
+                tuple(np.asarray(self.encode(join + option), np.int32) for option in options),
+                tuple(len(join + option) for option in options),
                 merged=sum(option.startswith("~") for option in options),
             )
             for prompt, options in prompts
         ]
 
     def prompts(
-        self, prompts: Sequence[str], max_new_tokens: int = 256, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int = 256,
+        stop: Sequence[str] = (),
+        *,
+        chat: bool = False,
     ) -> list[GenerateRequest]:
         return [GenerateRequest(self._ids(p.rstrip(" ")), max_new_tokens, tuple(stop)) for p in prompts]
 
@@ -227,7 +237,7 @@ class ToyModel:
             assert request.longest <= self.max_length
             prompt = self.tokenizer.decode(request.context)
             self.asked.append(prompt)
-            options = [self.tokenizer.decode(branch)[1:] for branch in request.branches]
+            options = [self.tokenizer.decode(branch).removeprefix(" ") for branch in request.branches]
             sums = tuple(self.likelihood(prompt, option) for option in options)
             yield number, OptionsScore(sums, request.scored)
 

@@ -7,8 +7,8 @@
         HfApi(endpoint=hub.url).dataset_info("harbour/boats")
 
 It speaks what `huggingface_hub` and `datasets` ask of the Hub to read a data set: its list of files, folders and
-paths of it, and the files themselves with ETag, ranges, and a redirection for those in LFS. Everything else is
-served under `/<host>/<path>`, as `$OPTIML_BENCH_MIRROR` has it.
+paths of it, and the files themselves with ETag, ranges, and a redirection for those in LFS. A repository's files are
+served as a model's, too. Everything else is served under `/<host>/<path>`, as `$OPTIML_BENCH_MIRROR` has it.
 """
 
 from __future__ import annotations
@@ -230,6 +230,8 @@ def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
                 self._api(path.removeprefix("api/datasets/"), body, fault)
             elif path.startswith("datasets/"):
                 self._resolve(path.removeprefix("datasets/"), fault)
+            elif "/resolve/" in path:  # a model's file
+                self._resolve(path, fault)
             elif path.startswith("lfs/"):
                 self._file(_in_lfs(hub)[path.removeprefix("lfs/")], fault)
             elif path in hub.files:
@@ -280,7 +282,9 @@ def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
             sha, name = (
                 self._commit(repo, "/".join(rest[1:])) if repo and rest[:1] == ["resolve"] else (None, "")
             )
-            if repo is None or sha is None:
+            if repo is None:
+                self._refuse(fault, 401, "RepoNotFound")
+            elif sha is None:
                 self._refuse(fault, 404, "RevisionNotFound")
             elif name not in repo.commits[sha]:
                 self._refuse(fault, 404, "EntryNotFound")
