@@ -261,6 +261,11 @@ def loading(options: ModelOptions) -> Iterator[None]:
             raise ModelError(
                 f"{options.name} brings code of its own; read it, then allow it with --trust-remote-code"
             ) from error
+        if "instantiate the backend tokenizer" in what:
+            raise ModelError(
+                f"{options.name}: the tokenizer's files are missing, or need the package sentencepiece; copy"
+                " tokenizer.json into the folder, or run: pip install sentencepiece"
+            ) from error
         raise ModelError(f"{options.name} cannot be loaded: {_first_line(error)}") from error
 
 
