@@ -25,8 +25,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from evaluation.introduction import Introduction, decisive, shown
 from evaluation.means import Placement
-from evaluation.models import LanguageModel, ModelOptions, ModelRecord
+from evaluation.models import ModelOptions, ModelRecord
 from evaluation.predictions import Prediction, Predictions, PredictionWriter
 from evaluation.records import plain, typed
 from evaluation.requests import PromptOptions, TaskPrompts, TemplateCounts
@@ -40,8 +41,6 @@ from task_registry.version import VERSION
 RUN = "run.json"
 FORMAT = 1
 
-_PROBE = "The ferry leaves at 7:45, naïve Übermut aside.\n\nOutput:  (a) 東京 's"
-"""Whose tokens tell one tokenizer from another."""
 _TOLD = 4
 """Differences between two runs that are told at most."""
 
@@ -73,7 +72,7 @@ class TaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One process that worked on a run."""
+    """One stretch of work on a run: from a command's start to its end."""
 
     started: str
     """UTC."""
@@ -82,14 +81,20 @@ class Session:
     torch: str
     transformers: str
     machine: str
+    """Where the command ran; models may have been elsewhere."""
     memory_bytes: int
     accelerator: str
+    """Of the first model that was loaded."""
     device: str
     batch_tokens: int | None
     path_reason: str
     seconds: float | None = None
     """None: it was killed."""
     predictions: int | None = None
+    engine: str = "local"
+    """`local` or `ray`."""
+    workers: int | None = None
+    """Processes that answered prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +126,9 @@ class RunRecord:
         """The options and facts of the model that decide predictions and scores, by the names of their fields."""
         found: dict[str, str] = {}
         for part in (self.selection, self.prompts):
-            found |= {field.name: _shown(getattr(part, field.name)) for field in dataclasses.fields(part)}
-        found |= {name: _shown(getattr(self.model, name)) for name in _MODEL_FACTS}
-        found |= {"device": self.model.device.partition(":")[0], "tokenizer": self.tokenizer}
-        found |= {"quantize": _shown(self.model_options.quantize), "plan": self.bench.plan}
+            found |= {field.name: shown(getattr(part, field.name)) for field in dataclasses.fields(part)}
+        found |= decisive(self.model, self.tokenizer)
+        found |= {"quantize": shown(self.model_options.quantize), "plan": self.bench.plan}
         return found | {"version": self.version}
 
     def stands(self) -> dict[str, str]:
@@ -137,43 +141,25 @@ def _stand(place: Placement, digest: str) -> str:
     return "\t".join((digest, place.level, place.category, place.group))
 
 
-_MODEL_FACTS = (
-    "weights_digest",
-    "dtype",
-    "architecture",
-    "max_length",
-    "vocabulary",
-    "bos",
-    "eos",
-    "path",
-    "row_tokens",
-)
-
-
-def _shown(value: object) -> str:
-    return json.dumps(plain(value), ensure_ascii=False)
-
-
 def draw_up(
     bench: Bench,
     selection: Selection,
     options: PromptOptions,
     tasks: tuple[TaskPrompts, ...],
     absent: tuple[Placement, ...],
-    model: LanguageModel,
+    introduction: Introduction,
     model_options: ModelOptions,
 ) -> RunRecord:
     """The record of a run that is about to begin."""
     manifest = bench.manifest
-    (probe,) = model.tokenizer.prompts([_PROBE])
     return RunRecord(
         format=FORMAT,
         version=VERSION,
         selection=selection,
         prompts=options,
         model_options=model_options,
-        model=model.describe(),
-        tokenizer=text_digest(*map(str, probe.prompt.tolist())),
+        model=dataclasses.replace(introduction.model, name=model_options.name),
+        tokenizer=introduction.tokenizer,
         bench=BenchRecord(str(bench.path), manifest.digest, manifest.sample, manifest.plan, manifest.version),
         tasks=tuple(_task_record(task) for task in tasks),
         absent=absent,
@@ -201,12 +187,16 @@ class Run:
         self.anew = anew
         """Why this is not the continuation of an earlier run of the model; empty where it is, or is the first."""
         self.predictions = Predictions(path)
+        self.workers: int | None = None
+        """Processes that answer prompts, for the session's record."""
         self._writer = PredictionWriter(path)
         self._written = 0
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, out: Path, record: RunRecord, accelerator: str = "") -> Iterator[Run]:
+    def open(
+        cls, out: Path, record: RunRecord, accelerator: str = "", engine: str = "local"
+    ) -> Iterator[Run]:
         """Open the folder of the run that `record` describes below `out`, made if need be, and lock it.
 
         The session is recorded at once, and completed at the end, however that comes. Raises BenchFolderError
@@ -220,7 +210,7 @@ class Run:
             anew = "" if earlier else _why_anew(path, record)
             record = dataclasses.replace(
                 earlier or record,
-                sessions=(*(earlier.sessions if earlier else ()), _session(record, accelerator)),
+                sessions=(*(earlier.sessions if earlier else ()), _session(record, accelerator, engine)),
             )
             _write(path, record)
             run = cls(path, record, anew)
@@ -237,7 +227,9 @@ class Run:
         """Close the files and complete the session's record."""
         self._writer.close()
         *earlier, last = self.record.sessions
-        last = dataclasses.replace(last, seconds=round(seconds, 1), predictions=self._written)
+        last = dataclasses.replace(
+            last, seconds=round(seconds, 1), predictions=self._written, workers=self.workers
+        )
         self.record = dataclasses.replace(self.record, sessions=(*earlier, last))
         _write(self.path, self.record)
 
@@ -260,7 +252,7 @@ def read_run(path: Path) -> RunRecord:
         record: RunRecord = typed(RunRecord, content)
     except FileNotFoundError:
         raise BenchFolderError(f"{path}: no {RUN}, so it is no run; see `optiml-bench eval`") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"{file}: not a readable record of a run ({error}); remove the folder and evaluate again"
         raise BenchFolderError(message) from error
     return record
@@ -328,7 +320,7 @@ def _brief(value: str | None) -> str:
     return "none" if value is None else value if len(value) <= 40 else f"{value[:39]}…"
 
 
-def _session(record: RunRecord, accelerator: str) -> Session:
+def _session(record: RunRecord, accelerator: str, engine: str) -> Session:
     model = record.model
     return Session(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -342,6 +334,7 @@ def _session(record: RunRecord, accelerator: str) -> Session:
         device=model.device,
         batch_tokens=record.model_options.batch_tokens,
         path_reason=model.path_reason,
+        engine=engine,
     )
 
 

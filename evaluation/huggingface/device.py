@@ -18,7 +18,7 @@ def device_summary() -> str:
 
 def is_lost() -> bool:
     """Whether this process had a GPU that no longer answers: after some errors only a new process has one again."""
-    if not torch.cuda.is_initialized():
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return False
     try:
         torch.cuda.synchronize()

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from optiml_bench.commands.engines import engine_of, engine_options
 from optiml_bench.commands.prompting import numbers, prompt_options, record, unescaped
 
 if TYPE_CHECKING:
-    from evaluation.models import LanguageModel, ModelOptions
+    from evaluation.distributed import Alone, Order, Team
+    from evaluation.models import ModelOptions, ModelRecord
     from evaluation.predictions import Prediction
     from evaluation.requests import PromptOptions, TaskPrompts
     from evaluation.run import Run
     from evaluation.runner import Job
     from evaluation.selection import Selection
+    from task_registry.engines.ray import Ray
 
 
 @click.command("eval")
@@ -98,6 +104,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="plain: without shared prefixes and packed options.",
 )
+@engine_options("Models that answer at the same time, each in a process of its own.")
+@click.option(
+    "--gpus-per-model",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="GPUs that each model on a Ray cluster is spread over. Default: 1 where the cluster has any.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be asked and how long it takes.")
 def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> None:
     """Score a causal language model on a bench, 0-shot and few-shot.
@@ -108,10 +121,12 @@ def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> N
     Examples:
       optiml-bench eval --model facebook/opt-1.3b --data data/
       optiml-bench eval --model builtin:tiny-opt --eval-set all --limit 20 --dry-run
+      optiml-bench eval --model facebook/opt-30b --engine ray --gpus-per-model 2
     """  # fmt: skip
-    from evaluation.models import ModelOptions, load_model
+    from evaluation.distributed import Order
+    from evaluation.models import ModelOptions
     from evaluation.requests import PromptOptions, survey
-    from evaluation.runner import Job, fitter
+    from evaluation.runner import Job
     from evaluation.selection import Selection, select
     from task_registry.errors import UsageError
     from task_registry.remote import open_bench
@@ -127,38 +142,79 @@ def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> N
     )
     tasks = tuple(survey(bench, built, prompts) for built in select(bench, selection))
     _say_what(data, selection, prompts, tasks, bench.manifest.sample)
-    model = load_model(options)
-    _say_model(model)
-    fitter(model, prompts)
     job = Job(bench, tasks, prompts)
-    if dry_run:
-        _say_estimate(model, job)
-        return
-    path = _run(out, job, selection, model, options)
+    order = Order.of(data, selection.sources, bench, options, prompts)
+    with _answering(order, **{name: chosen[name] for name in _ENGINE}) as team:
+        _say_model(team.introduction.model)
+        if dry_run:
+            _say_estimate(team, job)
+            return
+        path = _run(out, job, selection, team, options)
     from optiml_bench.commands.score import score_and_print
 
     score_and_print(path)
 
 
-def _run(out: Path, job: Job, selection: Selection, model: LanguageModel, options: ModelOptions) -> Path:
+_ENGINE = ("engine", "workers", "address", "gpus_per_model")
+
+
+@contextmanager
+def _answering(
+    order: Order, engine: str, workers: int | None, address: str | None, gpus_per_model: int | None
+) -> Iterator[Alone | Team]:
+    """Who answers: the model in this process, or those of an engine's workers."""
+    from evaluation.distributed import Alone, Team
+    from evaluation.models import load_model
+    from task_registry.engines.ray import Ray
+    from task_registry.errors import UsageError
+
+    if engine == "local" and gpus_per_model:
+        raise UsageError(
+            "--gpus-per-model is of a Ray cluster; add --engine ray, or --device-map auto for one model alone"
+        )
+    with engine_of(engine, workers, address, gpus_per_model or 0) as opened:
+        if isinstance(opened, Ray):
+            yield Team(opened, engine, *_on_ray(order, opened, gpus_per_model))
+        elif workers and workers > 1:
+            if "OMP_NUM_THREADS" not in os.environ:
+                threads = max(1, len(os.sched_getaffinity(0)) // workers)
+                order = dataclasses.replace(order, threads=threads)
+            team = Team(opened, engine, order, workers)
+            if team.introduction.model.device.startswith("cuda"):
+                raise UsageError("--workers would share one GPU; --engine ray gives each model its own")
+            yield team
+        else:
+            yield Alone(load_model(order.model), order.prompts)
+
+
+def _on_ray(order: Order, engine: Ray, gpus_per_model: int | None) -> tuple[Order, int]:
+    """The order as workers on a Ray cluster need it, and how many of them it holds at present."""
+    if gpus_per_model is None and not (order.model.device or "").startswith("cpu"):
+        engine.gpus = 1
+        engine.gpus = min(1, engine.capacity())
+    if engine.gpus > 1:
+        order = dataclasses.replace(order, model=dataclasses.replace(order.model, device_map="auto"))
+    return order, engine.count or max(1, engine.capacity())
+
+
+def _run(out: Path, job: Job, selection: Selection, team: Alone | Team, options: ModelOptions) -> Path:
     """Ask what is still to be asked; returns the run's folder."""
-    from evaluation.huggingface.device import device_summary
     from evaluation.run import Run, draw_up
     from evaluation.selection import absent
 
-    lacking = absent(job.bench, selection)
-    drawn_up = draw_up(job.bench, selection, job.options, tuple(job.tasks), lacking, model, options)
-    with Run.open(out, drawn_up, device_summary()) as run:
+    lacking, first = absent(job.bench, selection), team.introduction
+    drawn_up = draw_up(job.bench, selection, job.options, tuple(job.tasks), lacking, first, options)
+    with Run.open(out, drawn_up, first.accelerator, team.engine) as run:
         _say_run(run)
         started = time.monotonic()
-        written = _ask(run, dataclasses.replace(job, done=run.predictions.keys), model)
-        click.echo(f"{written:,} prompts in {time.monotonic() - started:.1f} s")
+        written = _ask(run, dataclasses.replace(job, done=run.predictions.keys), team)
+        by = f" by {team.workers} workers" if team.workers > 1 else ""
+        click.echo(f"{written:,} prompts in {time.monotonic() - started:.1f} s{by}")
         return run.path
 
 
-def _ask(run: Run, job: Job, model: LanguageModel) -> int:
+def _ask(run: Run, job: Job, team: Alone | Team) -> int:
     """Run the loop under a progress display, a bar for each level; returns the number of predictions."""
-    from evaluation.runner import evaluate as ask
     from optiml_bench.console import progress_bar
 
     levels = {task.built.task.id: str(task.built.assignment.level) for task in job.tasks}
@@ -175,6 +231,7 @@ def _ask(run: Run, job: Job, model: LanguageModel) -> int:
 
         def write(prediction: Prediction) -> None:
             run.write(prediction)
+            run.workers = team.workers
             level = levels[prediction.task]
             asked[level] += 1
             tokens[level] += prediction.prompt_tokens + prediction.new_tokens
@@ -182,7 +239,7 @@ def _ask(run: Run, job: Job, model: LanguageModel) -> int:
             rate = f"{asked[level] / seconds:,.1f} examples/s, {tokens[level] / seconds:,.0f} tokens/s"
             bar.update(bars[level], advance=1, rate=rate)
 
-        ask(model, job, write)
+        team.evaluate(job, write)
     return asked.total()
 
 
@@ -198,10 +255,9 @@ def _say_what(
     )
 
 
-def _say_model(model: LanguageModel) -> None:
+def _say_model(facts: ModelRecord) -> None:
     from optiml_bench.console import size_text
 
-    facts = model.describe()
     click.echo(
         f"{facts.name}: {facts.architecture}, {facts.parameters / 1e6:,.1f} M parameters, {facts.dtype} on "
         f"{facts.device}, {size_text(facts.weights_bytes)}, context {facts.max_length:,}"
@@ -218,11 +274,10 @@ def _say_run(run: Run) -> None:
         click.echo(f"{run.path}: a new run" + (f", since {run.anew}" if run.anew else ""))
 
 
-def _say_estimate(model: LanguageModel, job: Job) -> None:
-    from evaluation.estimate import estimate
+def _say_estimate(team: Alone | Team, job: Job) -> None:
     from optiml_bench.console import size_text
 
-    found, facts = estimate(model, job), model.describe()
+    found, facts = team.estimate(job), team.introduction.model
     minutes, seconds = divmod(round(found.seconds), 60)
     click.echo(f"  prompts  {found.scored:,} with options to score, {found.generated:,} to answer freely")
     click.echo(f"  tokens   about {found.tokens:,} to read, at most {found.new_tokens:,} to write")

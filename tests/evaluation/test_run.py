@@ -15,6 +15,7 @@ import pytest
 from evaluation_kit import OPTIONS, ToyModel, ToyTask, make_bench, numbered
 from kit import TOP
 
+from evaluation.introduction import introduce
 from evaluation.means import Placement
 from evaluation.models import ModelOptions
 from evaluation.predictions import Kind, Prediction
@@ -49,7 +50,7 @@ def record(
     options = PromptOptions(**({"stop": ("\n",), "demonstration_seeds": (1, 2)} | prompts))
     surveyed = tuple(survey(bench, bench.tasks[task], options) for task in tasks)
     lacking = (Placement("flan/z", "flan", "QA", Level.FULLY_HELD_OUT, "Z"),)
-    drawn_up = draw_up(bench, selection, options, surveyed, lacking, ToyModel(), model_options)
+    drawn_up = draw_up(bench, selection, options, surveyed, lacking, introduce(ToyModel()), model_options)
     return dataclasses.replace(drawn_up, model=dataclasses.replace(drawn_up.model, **(model or {})))
 
 

@@ -14,6 +14,7 @@ import pytest
 from evaluation_kit import OPTIONS, ToyModel, ToyTask, make_bench, numbered
 
 from evaluation.marks import Marks, by_mean
+from evaluation.introduction import introduce
 from evaluation.means import Placement, Scope
 from evaluation.options import Normalisation
 from evaluation.predictions import PREDICTIONS, Kind, Prediction
@@ -41,7 +42,7 @@ def start(
     """A run of all tasks by the toy model, or with predictions made up by the test."""
     model = model or ToyModel()
     tasks = tuple(survey(bench, bench.tasks[name], options) for name in sorted(bench.tasks))
-    record = draw_up(bench, Selection("all"), options, tasks, absent, model, OPTIONS)
+    record = draw_up(bench, Selection("all"), options, tasks, absent, introduce(model), OPTIONS)
     with Run.open(out, record) as run:
         if planted is None:
             evaluate(model, Job(bench, tasks, options), run.write)

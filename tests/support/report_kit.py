@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluation_kit import OPTIONS, ToyModel, ToyTask, make_bench, numbered
 
+from evaluation.introduction import introduce
 from evaluation.means import Placement
 from evaluation.predictions import Kind, Prediction
 from evaluation.requests import PromptOptions, survey
@@ -69,7 +70,7 @@ def make_run(
     names = sorted(bench.tasks if tasks is None else tasks)
     prompts = tuple(survey(bench, bench.tasks[task], options) for task in names)
     model_options = dataclasses.replace(OPTIONS, name=name)
-    record = draw_up(bench, Selection("all"), options, prompts, absent, ToyModel(), model_options)
+    record = draw_up(bench, Selection("all"), options, prompts, absent, introduce(ToyModel()), model_options)
     record = dataclasses.replace(record, model=dataclasses.replace(record.model, name=name))
     with Run.open(out, record) as run:
         for task in prompts:
