@@ -167,7 +167,7 @@ def _evaluated_reasons(
         yield "the plan's 92 are the paper's 35 and MMLU in 57 parts, which the paper does not count in"
         yield "the paper prints 7 clusters and lists 9 and MMLU"
     elif plan is not None and plan.name == DEFAULT_PLAN:
-        yield "the paper names 74 of its 87 tasks; ANLI is one here and three there, Blended Skill Talk is in dev"
+        yield "the paper names 74 of its 87 tasks, of which Blended Skill Talk is in dev"
     tasks = [one for one in bench.tasks.values() if one.assignment.eval_set is eval_set]
     if capped := _dropped(tasks, (OVER_CAP,)):
         yield f"{capped:,} prompts and training examples are over the caps"

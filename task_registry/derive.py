@@ -62,8 +62,10 @@ GROUPS: Mapping[str, str] = {
     "promptsource/squad": "SQuAD v1",
     "promptsource/blended_skill_talk": "Blended Skill Talk",
     "promptsource/cnn_dailymail/3.0.0": "CNNDM",
-    # Tables 10 and 11 (test). PromptSource keeps ANLI's three rounds, three rows of Table 10, in one task.
-    "promptsource/anli": "ANLI",
+    # Tables 10 and 11 (test).
+    "promptsource/anli/r1": "ANLI1",
+    "promptsource/anli/r2": "ANLI2",
+    "promptsource/anli/r3": "ANLI3",
     "flan/anli_r1": "ANLI1",
     "flan/anli_r2": "ANLI2",
     "flan/anli_r3": "ANLI3",
@@ -94,6 +96,10 @@ GROUPS: Mapping[str, str] = {
 }
 """Task to the paper's row name; the analogy and MMLU tasks follow by name, see `group_of`."""
 
+PARTS = {"promptsource/anli": {"r1": "16946", "r2": "45460", "r3": "100459"}}
+"""Rows of the facts that the paper counts as several tasks, with the training examples of each part: ANLI's
+rounds are three rows of Table 10; upstream keeps them as splits of one data set."""
+
 OVERRIDES: dict[str, dict[str, str]] = {
     "superni/task1664_winobias_text_generation": {
         "category": "Stereotype Detection",
@@ -107,7 +113,6 @@ OVERRIDES: dict[str, dict[str, str]] = {
         "metric_origin": "OPT-IML rule: accuracy where options exist; upstream names accuracy",
         "answer_type": "classification",
     },
-    "promptsource/anli": {"notes": "three tasks of Table 10: one per round, told apart by the native split"},
     "promptsource/race/all": {"level_origin": "derived: the union of race/high and race/middle, T15's Race"},
     "superni/task310_race_classification": {
         "level_origin": "assumption: sibling of task309, which stands for T15's Race (Question Answering)"
@@ -147,7 +152,9 @@ def derive_tasks(rows: Iterable[Row]) -> list[dict[str, str]]:
 
     Raises `InputError` for a metric that the project does not have and for a decision about an unknown task.
     """
-    derived = sorted((derive_task(row) for row in rows), key=lambda task: task["id"])
+    derived = sorted(
+        (derive_task(part) for row in rows for part in parts_of(row)), key=lambda task: task["id"]
+    )
     unknown = (GROUPS.keys() | OVERRIDES.keys()) - {task["id"] for task in derived}
     if unknown:
         raise InputError("GROUPS or OVERRIDES in derive.py", quote(min(unknown)), "a task of the facts table")
@@ -185,6 +192,14 @@ def derive_task(row: Row) -> dict[str, str]:
         "notes": notes_of(row),
     }
     return task | OVERRIDES.get(task["id"], {})
+
+
+def parts_of(row: Row) -> list[Row]:
+    """The tasks that a row of the facts stands for: itself, nearly always."""
+    parts = PARTS.get(row["task_id"])
+    if parts is None:
+        return [row]
+    return [dict(row) | {"task_id": f"{row['task_id']}/{part}", "n_examples": n} for part, n in parts.items()]
 
 
 def is_mmlu(row: Row) -> bool:

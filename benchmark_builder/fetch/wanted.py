@@ -20,6 +20,7 @@ from benchmark_builder.recipes import load_recipes
 from benchmark_builder.sources import SOURCES
 from benchmark_builder.sources.custom import Custom
 from benchmark_builder.sources.flan.tasks import TASKS as FLAN_TASKS
+from benchmark_builder.sources.promptsource import dataset_of
 from benchmark_builder.sources.reasoning.files import DATA_SETS, HUB
 from task_registry.catalogue import load_catalogue
 from task_registry.errors import UsageError
@@ -74,7 +75,7 @@ def _hub_items(task: Task, places: set[str]) -> Iterator[str]:
     """The Hub data sets that a task's adapter reads, by the item's name; the best one where there are several."""
     match task.source:
         case "promptsource":
-            yield f"{SHARED}/{task.name}"
+            yield f"{SHARED}/{dataset_of(task.name)}"
         case "flan":
             yield f"{SHARED}/{FLAN_TASKS[task.name].datasets[0]}"
         case "t5" | "crossfit" | "exmix":

@@ -39,9 +39,9 @@ from typing import Any
 
 import yaml
 
-from benchmark_builder.datasets_at_hand import find_dataset, pool_rows
+from benchmark_builder.datasets_at_hand import find_dataset, pool_rows, split_of
 from benchmark_builder.readers import read_text
-from benchmark_builder.source import Discovery, Dropped, NativeTask, OpenTask, Row
+from benchmark_builder.source import Discovery, Dropped, NativeTask, OpenTask, Pool, Row
 from benchmark_builder.templated import HIDDEN_LABEL, NO_TARGET, distinct
 from task_registry.errors import InputError, Place, quote
 from task_registry.types import Example, Task
@@ -50,11 +50,18 @@ from templates.template import CompiledTemplate, Template, compile_template
 OUTSIDE_OPTIONS = "answer_outside_options"
 """Rule: a row whose answer, as a template words it, is none of that template's options."""
 
+PARTS: Mapping[str, str] = {f"anli/r{n}": "anli" for n in (1, 2, 3)}
+"""Tasks that are a part of a data set, whose splits are named after it (`train_r1`): the paper counts ANLI's
+rounds as three tasks (T10), upstream has one file of templates for them."""
+
 PARTLY_APPLICABLE = "turk"
 """The data set whose templates the paper scores although none applies to all rows (appendix A.1)."""
 
 UNDOCUMENTED = frozenset({"Zaid/coqa_expanded", "Zaid/quac_expanded", "craffel/openai_lambada"})
 """Data sets whose columns could not be looked up; they are built as all others, but not counted as covered."""
+
+MAX_DEPTH = 50
+"""Levels of lists and mappings in a `templates.yaml`; upstream's have four."""
 
 YES, NO, FREE_TEXT = "yes", "no", "free_text"
 """How a template is used; `free_text`: without its options, which are no candidates for its answer."""
@@ -82,19 +89,20 @@ class PromptSource:
         }
         native: list[NativeTask] = []
         failures: dict[str, str] = {}
-        for name in sorted({*templates, *known}) if templates else ():
+        for name in sorted({*templates, *known} - set(PARTS.values())) if templates else ():
+            dataset = dataset_of(name)
             try:
-                pools = find_dataset(root, self.name, name)
-                if pools and name not in templates:
-                    raise _missing(Path(self.name, "templates", name), "templates.yaml")
-                if not pools and name in templates and _has_files(root / self.name / name):
-                    raise _missing(Path(self.name, name), "split file")
+                pools = _find(root, name)
+                if pools and dataset not in templates:
+                    raise _missing(Path(self.name, "templates", dataset), "templates.yaml")
+                if not pools and dataset in templates and _has_files(root / self.name / dataset):
+                    raise _missing(Path(self.name, dataset), "split file")
             except InputError as error:
                 failures[name] = str(error)
                 continue
             if pools:
                 rows = (file for pool in pools.values() for file in pool)
-                native.append(NativeTask(name, (templates[name], *rows)))
+                native.append(NativeTask(name, (templates[dataset], *rows)))
         return Discovery(tuple(native), failures)
 
     def covers(self, known: Collection[str]) -> frozenset[str]:
@@ -104,9 +112,9 @@ class PromptSource:
     def open(self, root: Path, native: NativeTask, task: Task) -> OpenTask:
         """Read and compile the templates that are used; rows are read when they are asked for."""
         file = native.files[0]
-        uses = _uses(native.name, file, read_templates(root, file))
+        uses = _uses(dataset_of(native.name), file, read_templates(root, file))
         compiled = {t.name: (compile_template(t, file), use) for t, use in uses.items()}
-        pools = find_dataset(root, self.name, native.name)
+        pools = _find(root, native.name)
 
         def render(row: Row, template: str) -> Example | Dropped:
             used, use = compiled[template]
@@ -121,14 +129,33 @@ class PromptSource:
         )
 
 
+def dataset_of(name: str) -> str:
+    """The data set, `<dataset>[/<config>]`, of a task."""
+    return PARTS.get(name, name)
+
+
+def _find(root: Path, name: str) -> Mapping[Pool, tuple[Path, ...]]:
+    """The split files of a task, by pool."""
+    pools = find_dataset(root, PromptSource.name, dataset_of(name))
+    if name not in PARTS:
+        return pools
+    part = "_" + name.rpartition("/")[2]
+    ours = {
+        pool: tuple(file for file in files if split_of(file).endswith(part)) for pool, files in pools.items()
+    }
+    return {pool: files for pool, files in ours.items() if files}
+
+
 def read_templates(root: Path, file: Path) -> tuple[NativeTemplate, ...]:
     """Read a `templates.yaml`, in its order; no tag but upstream's two, and neither constructs an object.
 
     Raises InputError, with the line where there is one, for what is no such file.
     """
+    text = read_text(root, file)
     try:
-        content = yaml.load(read_text(root, file), Loader=_Loader)
-    except yaml.YAMLError as error:
+        check_depth(text)
+        content = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         place = Place(file, f"line {mark.line + 1}") if mark else file
         found = " ".join(str(getattr(error, "problem", error)).split())
@@ -144,6 +171,18 @@ def read_templates(root: Path, file: Path) -> tuple[NativeTemplate, ...]:
         if names.count(name) > 1:
             raise InputError(file, f"two templates named {name!r}", "a name of its own", "rename one")
     return templates
+
+
+def check_depth(text: str) -> None:
+    """Raise YAMLError where YAML is nested too deeply: PyYAML's quick loader ends the process there."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError("it is nested too deeply")
 
 
 def _template(place: Place, entry: Any) -> NativeTemplate:
@@ -219,6 +258,12 @@ def _missing(folder: Path, what: str) -> InputError:
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """PyYAML's safe loader and upstream's two tags, which become plain mappings."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge no mappings into others (`<<: *a`): a few lines of it make more keys than memory holds."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, "a merge key", key.start_mark)
 
 
 for _tag in ("!Template", "!TemplateMetadata"):

@@ -29,6 +29,7 @@ from benchmark_builder.sources.promptsource import (
     OUTSIDE_OPTIONS,
     YES,
     PromptSource,
+    dataset_of,
     read_templates,
     reviewed_templates,
 )
@@ -38,6 +39,8 @@ from task_registry.types import Example, Metric, Task
 from templates.template import CompiledTemplate, compile_template
 
 KNOWN = {task.name: task for task in load_catalogue().tasks.values() if task.source == "promptsource"}
+
+DATA_SETS = {dataset_of(name) for name in KNOWN}
 
 
 def entry(jinja: str, name: str = "plain", **changes: Any) -> dict[str, Any]:
@@ -103,7 +106,7 @@ class TestTemplatesThatAreUsed:
         text = files("benchmark_builder.sources").joinpath("promptsource_templates.csv").read_text("utf-8")
         rows = list(csv.DictReader(text.splitlines()))
         assert {row["use"] for row in rows} == {YES, NO, FREE_TEXT}
-        assert {row["dataset"] for row in rows} <= set(KNOWN)
+        assert {row["dataset"] for row in rows} <= DATA_SETS
         assert len({(row["dataset"], row["template"]) for row in rows}) == len(rows)
         assert [row["dataset"] for row in rows] == sorted(row["dataset"] for row in rows)
         assert all(row["reason"] for row in rows)
@@ -286,6 +289,20 @@ class TestDiscovery:
         assert not found.tasks
         assert "promptsource/boats: found no split file" in found.failures["boats"]
 
+    def test_the_rounds_of_anli_are_tasks_of_their_own(self, tmp_path: Path) -> None:
+        splits = {
+            f"{split}_r{n}": [{"x": f"{split} {n}"}] for n in (1, 3) for split in ("train", "dev", "test")
+        }
+        write(tmp_path, [entry("{{ x }} ||| b")], "anli", **splits)
+        source = PromptSource()
+        found = source.tasks(tmp_path, KNOWN)
+        assert [native.name for native in found.tasks] == ["anli/r1", "anli/r3"]
+        assert list(found.failures) == ["anli/r2"], "the data set is there, a round of it is not"
+        third = source.open(tmp_path, found.tasks[1], KNOWN["anli/r3"])
+        texts = {pool: [example.input for example in rendered(third, pool)] for pool in third.rows}
+        assert texts == {Pool.TRAIN: ["train 3"], Pool.VALIDATION: ["dev 3"], Pool.TEST: ["test 3"]}
+        assert next(iter(third.rows[Pool.TEST]())).id == "test_r3[0]"
+
     def test_a_split_twice_is_a_failure_of_that_task_alone(self, tmp_path: Path) -> None:
         write(tmp_path, [entry("a ||| b")], "trains", train=[{}])
         write(tmp_path, [entry("a ||| b")], train=[{}])
@@ -321,7 +338,7 @@ def test_every_real_template_compiles_and_every_catalogue_task_has_some(real_sou
             assert len(reviewed) == len(compiled), f"{name} has no flagged template and is not reviewed"
             assert set(reviewed.values()) & {YES, FREE_TEXT}, name
         names.add(name)
-    assert names == set(KNOWN)
+    assert names == DATA_SETS
     assert count == 2085
 
 
@@ -331,7 +348,7 @@ def test_the_fields_of_used_templates_are_columns_of_their_data_sets(real_source
     text = (Path(__file__).parent / "promptsource_columns.csv").read_text(encoding="utf-8")
     table = csv.DictReader(text.splitlines())
     columns = {row["dataset"]: set(row["columns"].replace("-", "_").split("|")) for row in table}
-    assert set(columns) <= set(KNOWN)
+    assert set(columns) <= DATA_SETS
     assert len(columns) == 276
     environment = jinja2.Environment()
     environment.filters |= {"choice": min, "most_frequent": min}
