@@ -16,6 +16,7 @@ from optiml_bench.commands.eval import evaluate
 from optiml_bench.commands.export import export
 from optiml_bench.commands.fetch import fetch
 from optiml_bench.commands.publish import publish
+from optiml_bench.commands.publish_results import publish_results
 from optiml_bench.commands.report import report
 from optiml_bench.commands.score import score
 from optiml_bench.commands.show import show
@@ -38,7 +39,9 @@ def cli() -> None:
     """
 
 
-for command in (build, audit, fetch, tasks, show, doctor, evaluate, score, report, publish, export, compare):
+for command in (
+    build, audit, fetch, tasks, show, doctor, evaluate, score, report, compare, publish, publish_results, export,
+):  # fmt: skip
     cli.add_command(command)
 
 

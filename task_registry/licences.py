@@ -30,6 +30,11 @@ class Terms(StrEnum):
     FORBIDDEN = "forbidden"
     """No changed copies, or no copies at all, may be published."""
 
+    @property
+    def cleared(self) -> bool:
+        """Whether changed copies may be published, as far as is known."""
+        return self in (Terms.FREE, Terms.NON_COMMERCIAL)
+
 
 @dataclass(frozen=True, slots=True)
 class Licence:

@@ -15,7 +15,6 @@ from task_registry.records import merge_counts
 from task_registry.types import BuiltTask, Split
 from task_registry.writer import bench_digest
 
-_CLEARED = (Terms.FREE, Terms.NON_COMMERCIAL)
 _NAMED = 3
 """Tasks that a refusal names."""
 
@@ -69,7 +68,7 @@ def select(bench: Bench, options: PublishOptions) -> Publication:
         )
     tasks = _included(bench, options.include)
     terms = {built.task.id: terms_of(built.task.licence) for built in tasks}
-    uncleared = {id_: term for id_, term in terms.items() if term not in _CLEARED}
+    uncleared = {id_: term for id_, term in terms.items() if not term.cleared}
     left_out: dict[str, Terms] = {}
     if options.only_licensed:
         left_out = uncleared
@@ -139,7 +138,7 @@ def _manifest(bench: Bench, tasks: Sequence[BuiltTask], options: PublishOptions)
     if options.include:
         selection["include"] = options.include
     if options.only_licensed:
-        selection["licence"] = tuple(str(term) for term in _CLEARED)
+        selection["licence"] = tuple(str(term) for term in Terms if term.cleared)
     return dataclasses.replace(
         whole,
         selection=selection,

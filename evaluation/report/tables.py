@@ -42,15 +42,9 @@ def _tasks(row: Row) -> str:
     return f"{present:,}" if present == expected else f"{present:,} of {expected:,}"
 
 
-def markdown(views: Sequence[RunView]) -> str:
+def markdown(views: Sequence[RunView], title: str = "OPT-IML Bench") -> str:
     """The tables of levels and categories, with remarks, ready to paste."""
-    parts = [
-        "# OPT-IML Bench",
-        "",
-        "In percent, with 95% intervals.",
-        "",
-        *markdown_table(*level_table(views)),
-    ]
+    parts = [f"# {title}", "", "In percent, with 95% intervals.", "", *markdown_table(*level_table(views))]
     for view in views:
         parts += ["", f"## {_escaped(view.model)}, eval set {view.eval_set} ({view.run})", ""]
         parts += [f"- {_escaped(remark)}" for remark in view.remarks]
@@ -124,12 +118,17 @@ def csv_text(views: Sequence[RunView]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
+    writer.writerows(map(_inert, line.values()) for line in number_lines(views))
+    return text.getvalue()
+
+
+def number_lines(views: Sequence[RunView]) -> Iterator[dict[str, object]]:
+    """Every number of every run with all that it is about; values are fractions, None where nothing was scored."""
     for view in views:
         for scope, rows in _scopes(view):
             for row in rows:
                 for shots, number in sorted(row.numbers.items()):
-                    writer.writerow(map(_inert, _line(view, scope, row, shots, number)))
-    return text.getvalue()
+                    yield dict(zip(_COLUMNS, _line(view, scope, row, shots, number), strict=True))
 
 
 def _scopes(view: RunView) -> Iterator[tuple[str, Sequence[Row]]]:
@@ -142,7 +141,7 @@ def _scopes(view: RunView) -> Iterator[tuple[str, Sequence[Row]]]:
 
 def _line(view: RunView, scope: str, row: Row, shots: int, number: Number) -> list[object]:
     run = [view.model, view.run, view.eval_set, view.sample, view.complete]
-    values = ["" if math.isnan(v) else v for v in (number.value, number.low, number.high)]
+    values = [None if math.isnan(v) else v for v in (number.value, number.low, number.high)]
     counts = [number.n_tasks, number.n_expected, number.n_examples]
     which = [scope, row.name, row.level, row.category, row.source, row.metric, shots]
     return [*run, *which, *values, *counts, "; ".join(number.notes)]

@@ -1,4 +1,4 @@
-"""`publish` and `export` as processes: what they print, how they end, and that no token is left anywhere."""
+"""`publish`, `publish-results`, `export` as processes: what they print, how they end; no token is left anywhere."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from kit import TOP, build_folder, command, folder_digests
 from local_hub_writes import Fault, WritableHub, running_hub
 from publish_kit import REPO, environment
+from report_kit import make_run, toy_bench
 
+from optiml_bench.cli import cli
 from task_registry.bench import Bench
 
 SECRET = "hf_SecretOfTheTests0123456789"
@@ -58,6 +61,25 @@ def test_publish_then_export_from_there(data: Path, hub: WritableHub, tmp_path: 
         assert SECRET not in done.stdout + done.stderr
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert written
+    assert not [file for file in written if SECRET.encode() in file.read_bytes()], "and is written nowhere"
+
+
+def test_publish_results(hub: WritableHub, tmp_path: Path) -> None:
+    bench = toy_bench(tmp_path / "data", sample=True)
+    run = make_run(tmp_path / "results", bench, lambda *_: True)
+    told = ("publish-results", tmp_path / "results", "--repo-id", "org/results")
+    variables = environment(hub, tmp_path / "home", SECRET)
+    dry = CliRunner().invoke(cli, [str(word) for word in (*told, "--allow-sample", "--dry-run")])
+    assert f"runs/toy/{run.name}: 54 predictions" in dry.output
+    assert "without references and options: flan/choose: licence none stated" in dry.output
+    assert "Would publish 1 run to org/results" in dry.output
+    assert hub.requests == []
+    first = command(*told, "--allow-sample", **variables)
+    assert first.returncode == 0, first.stderr
+    assert f"{hub.endpoint}/datasets/org/results: 1 run, commit " in first.stdout
+    assert f"Bearer {SECRET}" in hub.authorizations, "the token was used"
+    assert SECRET not in first.stdout + first.stderr
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert not [file for file in written if SECRET.encode() in file.read_bytes()], "and is written nowhere"
 
 
