@@ -13,14 +13,22 @@ BenchError                 1   anything of ours
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+LONGEST = 2000
+"""Characters of an error's line: names and values from outside may be as long as a book."""
 
 
 class BenchError(Exception):
     """Base of every error that the project raises on purpose; its text is one line for the user."""
 
     exit_code = 1
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(one_line(part) if isinstance(part, str) else part for part in parts))
 
 
 class UsageError(BenchError):
@@ -92,6 +100,49 @@ class GateError(BenchError):
 
 
 def quote(value: object, limit: int = 60) -> str:
-    """Shorten a value for an error line: its repr, cut in the middle of nothing, never over two lines."""
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    """Shorten a value for an error line: its repr, cut in the middle of nothing, never over two lines.
+
+    Only what is shown is looked at: a value from outside may be endless, or nested without end.
+    """
+    text = ""
+    for piece in _pieces(value, limit):
+        text += piece
+        if len(text) > limit:
+            return f"{text[: limit - 1]}…"
+    return text
+
+
+def _pieces(value: object, limit: int) -> Iterator[str]:
+    """A value's repr, piece by piece; what could not be shown within `limit` is not complete."""
+    if isinstance(value, str):
+        # A quotation mark far behind must not change how the beginning is quoted.
+        yield repr(value if len(value) <= limit else value[: limit + 1])
+    elif isinstance(value, dict) and limit > 0:
+        yield "{"
+        for number, (key, item) in enumerate(value.items()):
+            yield ", " if number else ""
+            yield from _pieces(key, limit - 1)
+            yield ": "
+            yield from _pieces(item, limit - 1)
+        yield "}"
+    elif type(value) in (list, tuple) and limit > 0:
+        yield "[" if type(value) is list else "("
+        for number, item in enumerate(value):  # type: ignore[arg-type, var-annotated]
+            yield ", " if number else ""
+            yield from _pieces(item, limit - 1)
+        yield "]" if type(value) is list else ",)" if len(value) == 1 else ")"  # type: ignore[arg-type]
+    elif isinstance(value, int) and value.bit_length() > 4 * LONGEST:
+        yield f"a number of {value.bit_length():,} bits"
+    else:
+        yield "…" if isinstance(value, (dict, list, tuple)) else repr(value)
+
+
+def one_line(text: str) -> str:
+    """A text as one line of what can be printed, its middle left out where it is very long."""
+    if not text.isprintable():
+        text = re.sub(r"\s*[\r\n]\s*", " ", text.strip())
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]} … {text[-half:]}"

@@ -15,6 +15,8 @@ CANDIDATES = 40
 """How many names difflib compares in full."""
 CUTOFF = 0.6
 """Below this similarity a name is no help; difflib's own default."""
+LONGEST = 200
+"""Characters of a name that are compared; a longer one is no name."""
 MARGIN = 0.12
 """How much less similar than the closest a name may be and still be worth a mention."""
 
@@ -29,7 +31,7 @@ def suggest(name: str, names: Iterable[str], limit: int = 5) -> tuple[str, ...]:
 
     A name that contains the unknown one counts as close, so that `squad` finds `flan/squad_v1`.
     """
-    wanted = normal_name(name)
+    wanted = normal_name(name[:LONGEST])
     bigrams = _bigrams(wanted)
     likely = nlargest(CANDIDATES, ((_overlap(wanted, bigrams, other), other) for other in names))
     ranked = sorted((-_similarity(wanted, other), other) for _, other in likely)
