@@ -20,10 +20,12 @@ MAX_TEXT = 10_000_000
 MAX_WORK = 100_000_000
 """What a rendering may spend: a character costs 1, a loop step, a call or an element of a list `STEP`."""
 STEP = 100
-MAX_SECONDS = 10.0
+MAX_SECONDS = 5.0
 """How long a rendering may take, counted from its first look at the clock on."""
 UNWATCHED_WORK = 1_000_000
 """How much may be spent before the first look at the clock."""
+MAX_BITS = 10_000
+"""Bits of a whole number: to divide long ones takes the square of their length."""
 MAX_DIGITS = 100
 """The widest number or precision that a template may ask for in a format or when it rounds."""
 
@@ -70,7 +72,7 @@ class Budget:
         self._started = self._started or now
         if now - self._started > MAX_SECONDS:
             raise OverBudgetError(f"a rendering that takes longer than {MAX_SECONDS:g} seconds")
-        self._next_look = self.left - UNWATCHED_WORK // 10
+        self._next_look = self.left - UNWATCHED_WORK // 50
 
 
 def too_long(characters: int) -> OverBudgetError:
@@ -83,27 +85,35 @@ def add(budget: Budget, left: Any, right: Any) -> Any:
     if isinstance(left, str) and isinstance(right, str):
         budget.ask(len(left) + len(right))
     elif isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        budget.spend(STEP * (len(left) + len(right)))
+        weigh(budget, left)
+        weigh(budget, right)
     return left + right
 
 
 def multiply(budget: Budget, left: Any, right: Any) -> Any:
-    """`left * right`, paid for: text and lists by what they become, whole numbers by their bits."""
+    """`left * right`, paid for: text and lists by what they become; whole numbers must not get too long."""
     for count, repeated in ((left, right), (right, left)):
         if isinstance(count, int) and isinstance(repeated, str):
             budget.ask(max(count, 0) * len(repeated))
         elif isinstance(count, int) and isinstance(repeated, (list, tuple)):
-            budget.spend(STEP * max(count, 0) * len(repeated))
+            before = budget.left
+            weigh(budget, repeated)
+            budget.spend(max(count, 0) * (before - budget.left))
     if isinstance(left, int) and isinstance(right, int):
-        budget.spend(left.bit_length() + right.bit_length())
+        _fits(left.bit_length() + right.bit_length())
     return left * right
 
 
 def power(budget: Budget, base: Any, exponent: Any) -> Any:
-    """`base ** exponent`, paid for by the bits of a whole power."""
+    """`base ** exponent`, where a whole power is not too long."""
     if isinstance(base, int) and isinstance(exponent, int):
-        budget.ask(base.bit_length() * abs(exponent))
+        _fits(base.bit_length() * abs(exponent))
     return base**exponent
+
+
+def _fits(bits: int) -> None:
+    if bits > MAX_BITS:
+        raise OverBudgetError(f"a number of {bits:,} bits (at most {MAX_BITS:,})")
 
 
 def percent(budget: Budget, pattern: Any, values: Any) -> Any:
@@ -115,22 +125,24 @@ def percent(budget: Budget, pattern: Any, values: Any) -> Any:
             if width == "*" or (width and (len(width) > 4 or int(width) > MAX_DIGITS)):
                 raise OverBudgetError(f"the width {width[:20]} in a format (at most {MAX_DIGITS})")
     budget.spend(len(pattern))
+    weigh(budget, values)
     text: str = pattern % values
     budget.ask(len(text))
     return text
 
 
 def weigh(budget: Budget, value: Any) -> None:
-    """Pay for all that a container holds: a few lists can share their parts and print endlessly."""
+    """Pay for all that a container holds: a few lists can share their parts, and print or compare endlessly."""
     left = [value]
     while left:
         item = left.pop()
-        budget.spend(STEP)
         if isinstance(item, dict):
+            budget.spend(2 * STEP * len(item))
             left.extend(item)
             left.extend(item.values())
         elif isinstance(item, (list, tuple)):
+            budget.spend(STEP * len(item))
             left.extend(item)
         else:
             # An undefined value raises here; in the text of a list it would pass as a word.
-            budget.spend(len(str(item)))
+            budget.spend(len(item if type(item) is str else str(item)))

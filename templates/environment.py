@@ -26,6 +26,7 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from templates.budget import (
+    MAX_BITS,
     MAX_DIGITS,
     MAX_TEXT,
     STEP,
@@ -55,7 +56,7 @@ def _names(words: str) -> frozenset[str]:
 
 
 PLAIN_FILTERS = _names(
-    "abs count d default float int items length map max min reject rejectattr select selectattr"
+    "abs count d default float items length map max min reject rejectattr select selectattr"
 )
 """Jinja's filters that cost little; those that are in no list could make much of little."""
 TEXT_FILTERS = _names("capitalize lower string title trim upper wordcount")
@@ -110,6 +111,22 @@ def rounded(value: float, precision: int = 0, method: Any = "common") -> float:
         raise OverBudgetError(f"the precision {precision} (at most {MAX_DIGITS})")
     result: float = FILTERS["round"](value, precision, method)
     return result
+
+
+def whole(value: Any, default: int = 0, base: int = 10) -> int:
+    """Jinja's filter `int`, of a text of sensible length."""
+    if isinstance(value, str) and len(value) > MAX_BITS // 4:
+        raise OverBudgetError(f"a number of {len(value):,} digits (at most {MAX_BITS // 4:,})")
+    result: int = FILTERS["int"](value, default, base)
+    return result
+
+
+@pass_context
+def weighed(context: RenderContext, value: Any) -> Any:
+    """Pay for a container that is made or compared."""
+    if isinstance(value, (list, tuple, dict)):
+        weigh(context.budget, value)
+    return value
 
 
 @pass_context
@@ -230,6 +247,7 @@ class GuardedEnvironment(SandboxedEnvironment):
         self.filters |= {name: _list_filter(function) for name, function in lists.items()}
         self.filters |= {name: _text_filter(name) for name in TEXT_FILTERS}
         self.filters |= {"join": joined, "replace": replaced, "format": formatted, "round": rounded}
+        self.filters |= {"int": whole, "_weighed": weighed}
         self.filters |= {"choice": choice, "random": choice, "most_frequent": most_frequent}
         self.filters |= {"first": first, "last": last, "_steps": steps, "_pick": pick, "_sliced": sliced}
         self.globals = {"range": paid_range, "dict": dict, "namespace": Namespace, "zip": zip}
@@ -310,7 +328,9 @@ class GuardedEnvironment(SandboxedEnvironment):
             budget.spend(len(owner))
         elif name == "extend":
             args = tuple([list(items) for items in args])
-            budget.spend(STEP * sum(map(len, args)))
+        if type(owner) is not str:
+            for value in (*args, *kwargs.values()):
+                weighed(context, value)
         result = obj(*args, **kwargs)
         if type(result) is list:
             budget.spend(STEP * len(result))
@@ -332,6 +352,28 @@ class _Pricing(NodeTransformer):
         self.generic_visit(node)
         node.iter = _filter("_steps", node.iter)
         return node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        for side in (node, *node.ops):
+            if not isinstance(side.expr, nodes.Const):
+                side.expr = _filter("_weighed", side.expr)
+        return node
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return (
+            node if all(isinstance(item, nodes.Const) for item in node.items) else _filter("_weighed", node)
+        )
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        constant = all(isinstance(item, nodes.Const) for item in node.items)
+        return node if constant or node.ctx != "load" else _filter("_weighed", node)
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _filter("_weighed", node)
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)

@@ -67,9 +67,10 @@ class CompiledTemplate:
     def __init__(self, template: Template, place: Place | Path | str) -> None:
         self.name = template.name
         body = f"{template.input}{SEPARATOR}{template.output}" if template.output else template.input
-        self._body = _Part(body, template.name, place)
+        budget = Budget(str)
+        self._body = _Part(body, template.name, place, budget)
         self._options, *self._extras = (
-            _Part(source, template.name, place) if source else None
+            _Part(source, template.name, place, budget) if source else None
             for source in (template.options, template.description, template.answer, template.explanation)
         )
         parts = [part for part in (self._body, self._options, *self._extras) if part]
@@ -139,7 +140,7 @@ class _Part:
 
     __slots__ = ("_blocks", "_constant", "_root", "answer_fields", "changes_rows")
 
-    def __init__(self, source: str, name: str, place: Place | Path | str) -> None:
+    def __init__(self, source: str, name: str, place: Place | Path | str, budget: Budget) -> None:
         marked = source.replace(SEPARATOR, MARK)
         try:
             tree = ENVIRONMENT.parse(marked, name)
@@ -153,7 +154,7 @@ class _Part:
             self._root, self._blocks = compiled.root_render_func, compiled.blocks
             self._constant: tuple[str, ...] | None = None
             if not varies:
-                self._constant = self.render({}, Budget(str))
+                self._constant = self.render({}, budget)
         except FAULTS as error:
             line = f" in line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
             found = f"{_one_line(error)}{line} of {quote(source)}"
