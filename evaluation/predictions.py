@@ -99,6 +99,20 @@ class Prediction:
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Prediction))
 _TUPLES = tuple(field.name for field in dataclasses.fields(Prediction) if str(field.type).startswith("tuple"))
+_LARGEST = 1 << 62
+"""Whole numbers fit a table's column."""
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "Kind": (str,),
+    "tuple[str, ...]": (str,),
+    "tuple[int, ...]": (int,),
+    "tuple[float, ...]": (float, int),
+}
+_CHECKS = tuple((field.name, _TYPES[str(field.type)]) for field in dataclasses.fields(Prediction))
+"""The types of a field's value, or of its items where it is a tuple."""
 
 
 def to_line(prediction: Prediction) -> str:
@@ -110,13 +124,36 @@ def from_line(line: bytes, place: Place) -> Prediction:
     """Read one line back; InputError with its place where it is none of ours."""
     try:
         fields: dict[str, Any] = json.loads(line)
+        _check(fields)
+        if b"\\u" in line:  # half a surrogate pair, which our own lines cannot hold, would be no text
+            json.dumps(fields, ensure_ascii=False).encode()
         fields |= {name: tuple(fields[name]) for name in _TUPLES}
         return Prediction(**{**fields, "kind": Kind(fields["kind"])})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         remedy = "remove that line; the next run asks its prompt again"
         raise InputError(
             place, quote(line[:80].decode("utf-8", "replace")), f"a prediction ({error})", remedy
         ) from None
+
+
+def _check(fields: Any) -> None:
+    """Raise ValueError, TypeError or KeyError where a line's fields cannot be a prediction's."""
+    for name, types in _CHECKS:
+        value = fields[name]
+        items = value if name in _TUPLES and type(value) is list else (value,)
+        for item in items:
+            if type(item) not in types or (type(item) is int and abs(item) > _LARGEST):
+                raise TypeError(f"{name} {quote(value)}")
+        if name in _TUPLES and items is not value:
+            raise TypeError(f"{name} {quote(value)}")
+    options, choice = len(fields["options"]), fields["choice"]
+    if fields["kind"] != Kind.SKIPPED and not fields["references"]:
+        raise ValueError("no references")
+    if fields["kind"] == Kind.OPTIONS:
+        counts = [len(fields[name]) for name in ("option_logprobs", "option_tokens", "option_bytes")]
+        counts.append(len(fields["option_unconditional"]) or options)
+        if not options or counts != [options] * 4 or not (choice is None or 0 <= choice < options):
+            raise ValueError(f"{options} options, their values {counts}, choice {choice}")
 
 
 class PredictionWriter:

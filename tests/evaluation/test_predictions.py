@@ -47,25 +47,35 @@ def write(run: Path, *predictions: Prediction) -> Path:
 
 
 texts = st.text(max_size=30)
-predictions = st.builds(
-    Prediction,
-    task=texts,
-    example_id=texts,
-    template=texts,
-    shots=st.integers(0, 32),
-    kind=st.sampled_from(Kind),
-    references=st.lists(texts, min_size=1, max_size=3).map(tuple),
-    answer=st.none() | texts,
-    demonstration_seed=st.none() | st.integers(0, 9),
-    options=st.lists(texts, max_size=4).map(tuple),
-    option_logprobs=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=4).map(tuple),
-    text=st.none() | texts,
-    finish=st.none() | st.sampled_from(["eos", "stop", "length"]),
-    choice=st.none() | st.integers(0, 3),
-)
+LOGPROBS = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@given(predictions)
+@st.composite
+def predictions(draw: st.DrawFn) -> Prediction:
+    """Any prediction whose parts agree: a scored one has values of each option."""
+    kind = draw(st.sampled_from(Kind))
+    options = draw(st.lists(texts, min_size=1, max_size=4)) if kind is Kind.OPTIONS else []
+    ones = (1,) * len(options)
+    return Prediction(
+        task=draw(texts),
+        example_id=draw(texts),
+        template=draw(texts),
+        shots=draw(st.integers(0, 32)),
+        kind=kind,
+        references=tuple(draw(st.lists(texts, min_size=1, max_size=3))),
+        answer=draw(st.none() | texts),
+        demonstration_seed=draw(st.none() | st.integers(0, 9)),
+        options=tuple(options),
+        option_logprobs=tuple(draw(LOGPROBS) for _ in options),
+        option_tokens=ones,
+        option_bytes=ones,
+        choice=draw(st.none() | st.integers(0, len(options) - 1)) if options else None,
+        text=draw(st.none() | texts),
+        finish=draw(st.none() | st.sampled_from(["eos", "stop", "length"])),
+    )
+
+
+@given(predictions())
 def test_a_line_is_one_line_and_reads_back_equal(prediction: Prediction) -> None:
     line = to_line(prediction)
     assert "\n" not in line
