@@ -18,6 +18,7 @@ from typing import Any
 
 from task_registry.errors import BenchFolderError, UsageError
 from task_registry.records import unflatten
+from task_registry.typed import typed
 from task_registry.types import BuiltTask, Example, Split
 
 MANIFEST = "bench.json"
@@ -166,12 +167,10 @@ def read_manifest(path: Path) -> Manifest:
             raise BenchFolderError(
                 f"{file}: format {found}, expected {FORMAT_VERSION}; build the bench again"
             )
-        content["sources"] = {name: SourceOrigin(**origin) for name, origin in content["sources"].items()}
-        content["selection"] = {key: tuple(values) for key, values in content["selection"].items()}
-        content["unknown"] = tuple(content["unknown"])
-        return Manifest(**content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest: Manifest = typed(Manifest, content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchFolderError(f"{file}: not a readable manifest ({error}); build the bench again") from error
+    return manifest
 
 
 def _read_tasks(file: Path) -> Iterator[BuiltTask]:
@@ -179,8 +178,17 @@ def _read_tasks(file: Path) -> Iterator[BuiltTask]:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(file).to_pylist()
-        for row in rows:
+        table = pq.read_table(file)
+        table.validate(full=True)
+        for row in table.to_pylist():
             yield unflatten(row)
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+    except (
+        OSError,
+        pa.ArrowException,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise BenchFolderError(f"{file}: not readable ({error}); build the bench again") from error

@@ -36,6 +36,8 @@ PUBLISHED_SCHEMA = pa.schema(
 """A shard's columns with plain strings for dictionaries, and the task's facts that rows are chosen by."""
 
 _DATA_FILE = re.compile(r"data/([a-z0-9_]+)/([a-z]+)-(\d{5})-of-(\d{5})\.parquet")
+UNREADABLE = (OSError, KeyError, TypeError, ValueError, OverflowError)
+"""What a file of another form raises, beside pyarrow's own."""
 _COUNTED = pa.list_(pa.struct([("rule", pa.string()), ("count", pa.int64())]))
 """Stands for a map of counts, which `datasets` does not know."""
 
@@ -97,10 +99,11 @@ def to_published(batch: pa.RecordBatch, built: BuiltTask) -> pa.Table:
 def read_published(file: Path) -> Iterator[tuple[str, Example]]:
     """Yield the examples of a file with their tasks' ids, in order, a few thousand in memory at a time.
 
-    Raises OSError or pyarrow's ArrowException where the file is no whole Parquet file of `PUBLISHED_SCHEMA`.
+    Raises ArrowException or one of `UNREADABLE` where the file is no whole Parquet file of `PUBLISHED_SCHEMA`.
     """
     with pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(ROWS_PER_BATCH, columns=SCHEMA.names):
+            batch.validate(full=True)
             yield from zip(batch.column("task").to_pylist(), to_examples(batch), strict=True)
 
 

@@ -215,7 +215,7 @@ def _write_shards(
     """Write the shards of tasks in `lacking` and take each out of it; a wrong digest is a RemoteError."""
     import pyarrow as pa
 
-    from task_registry.published import read_published
+    from task_registry.published import UNREADABLE, read_published
     from task_registry.shards import write_split
 
     building = folder / ".building" / "split"
@@ -233,7 +233,9 @@ def _write_shards(
             final.parent.mkdir(parents=True, exist_ok=True)
             building.rename(final)
             del lacking[task]
-    except pa.ArrowException as error:
+    except (pa.ArrowException, *UNREADABLE) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's: pyarrow gives no number
+            raise
         raise RemoteError(
             f"{place}: a damaged file of {split} examples ({error}); publish it again"
         ) from error

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,13 +16,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from task_registry.errors import BenchFolderError
+from task_registry.errors import BenchFolderError, quote
 from task_registry.schema import ROWS_PER_BATCH, SCHEMA, feed_digest, to_batch, to_examples
 from task_registry.types import Example, Split
 
 BYTES_PER_FILE = 256 << 20
 """A file that has grown past this is closed and the next one begun: bounded memory for those who copy it."""
 
+_DATA_FILE = re.compile(r"data-\d{5}-of-\d{5}\.arrow")
 _TEXT = {"dtype": "string", "_type": "Value"}
 _TEXTS = {"feature": _TEXT, "_type": "List"}
 _FEATURES = {field.name: _TEXTS if pa.types.is_list(field.type) else _TEXT for field in SCHEMA}
@@ -101,8 +103,11 @@ def read_batches(folder: Path) -> Iterator[pa.RecordBatch]:
                     raise BenchFolderError(
                         f"{path}: another schema than this version's; build the bench again"
                     )
-                yield from reader
-        except (OSError, pa.ArrowInvalid) as error:
+                for batch in reader:
+                    # Lengths and offsets in a damaged one would lead out of the process's memory.
+                    batch.validate(full=True)
+                    yield batch
+        except (OSError, pa.ArrowException) as error:
             raise BenchFolderError(f"{path}: cannot be read ({error}); build the bench again") from error
 
 
@@ -123,8 +128,11 @@ def split_digest(folder: Path) -> str:
 def _data_files(folder: Path) -> list[Path]:
     try:
         state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        return [folder / entry["filename"] for entry in state["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        names = [entry["filename"] for entry in state["_data_files"]]
+        if strange := [name for name in names if not _DATA_FILE.fullmatch(name)]:
+            raise ValueError(f"the file {quote(strange[0])}")
+        return [folder / name for name in names]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BenchFolderError(
             f"{folder}: no readable state.json ({error}); build the bench again"
         ) from error
