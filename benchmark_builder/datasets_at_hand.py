@@ -146,7 +146,7 @@ def _saved_files(root: Path, folder: Path) -> list[Path]:
         state = json.loads((root / place).read_text(encoding="utf-8"))
         names = [str(entry["filename"]) for entry in state["_data_files"]]
         indices = state.get("_indices_files")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             place, f"{type(error).__name__}: {error}", "a data set's state", "save it again"
         ) from error
@@ -154,6 +154,6 @@ def _saved_files(root: Path, folder: Path) -> list[Path]:
         found = f"a selection of rows ({quote(indices)})"
         raise InputError(place, found, "the rows themselves", "save it after flatten_indices()")
     for name in names:
-        if Path(name).name != name:
+        if Path(name).name != name or not name:
             raise InputError(place, quote(name), "a file of this folder", "save it again")
     return [folder / name for name in names]

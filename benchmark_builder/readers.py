@@ -48,6 +48,8 @@ def read_json(root: Path, file: Path) -> Any:
         ends_early = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
         cut = " (the file is cut off)" if ends_early else ""
         raise InputError(place, f"no JSON: {error.msg}{cut}", "JSON", "bring the file again") from error
+    except ValueError as error:
+        raise InputError(file, f"no JSON: {error}", "JSON", "bring the file again") from error
     except RecursionError as error:
         raise InputError(file, "JSON nested too deeply", "a task", "bring the file again") from error
 
@@ -166,7 +168,7 @@ def _read_jsonl(root: Path, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         place = Place(file, f"line {number}")
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(place, f"no JSON: {error}", "a JSON object", "bring the file again") from error
         yield place.record, _checked(place, row)
 
@@ -192,7 +194,7 @@ def _read_parquet(root: Path, file: Path) -> Iterator[tuple[str, dict[str, Any]]
     try:
         with pq.ParquetFile(_existing(root, file)) as table:
             yield from _numbered(table.iter_batches(BATCH))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, *UNREADABLE) as error:
         raise InputError(file, _one_line(error), "a Parquet file", "bring the file again") from error
 
 
@@ -208,8 +210,12 @@ def _read_arrow(root: Path, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 table = pa.ipc.open_file(source)
                 batches = (table.get_batch(index) for index in range(table.num_record_batches))
             yield from _numbered(part for batch in batches for part in _slices(batch))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, *UNREADABLE) as error:
         raise InputError(file, _one_line(error), "an Arrow file", "bring the file again") from error
+
+
+UNREADABLE = (OSError, ValueError, OverflowError, TypeError, NotImplementedError)
+"""What pyarrow raises, beside its own, over a damaged file and over values that Python has no type for."""
 
 
 def _slices(batch: Any) -> Iterator[Any]:
@@ -217,8 +223,10 @@ def _slices(batch: Any) -> Iterator[Any]:
 
 
 def _numbered(batches: Iterable[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of record batches. Lengths and offsets in a damaged one would lead out of the process's memory."""
     number = 0
     for batch in batches:
+        batch.validate(full=True)
         for row in batch.to_pylist():
             yield f"[{number}]", row
             number += 1
@@ -254,7 +262,13 @@ def _decoded(root: Path, file: Path) -> Iterator[str]:
 
 def _existing(root: Path, file: Path) -> Path:
     path = root / file
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise InputError(
+            file, error.strerror or "no access", "a file", "mend the name or its rights"
+        ) from error
+    if not found:
         raise InputError(file, "no such file", "a file", "bring it, or remove what names it")
     return path
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cache
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from task_registry.errors import InputError, Place, UsageError
+from task_registry.errors import InputError, Place, UsageError, quote
 from task_registry.suggest import did_you_mean
 from task_registry.types import Metric, Task
 
@@ -217,7 +217,7 @@ def _keyed(
     records: dict[str, Record] = {}
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        for row in reader:
+        for row in _read_rows(path, reader):
             place = Place(path, f"line {reader.line_num}")
             try:
                 record = make(row)
@@ -229,3 +229,11 @@ def _keyed(
                 raise InputError(place, f"{key(record)!r} a second time", "one line for each")
             records[key(record)] = record
     return MappingProxyType(records)
+
+
+def _read_rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    """The rows of a table; InputError where it is no CSV in UTF-8."""
+    try:
+        yield from reader
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(path, quote(str(error)), "a CSV table in UTF-8") from None

@@ -56,7 +56,7 @@ def load_mapping(path: Path) -> Mapped:
     except yaml.MarkedYAMLError as error:
         place = Place(path, f"line {error.problem_mark.line + 1}" if error.problem_mark else "")
         raise InputError(place, error.problem or "no YAML", "a YAML mapping") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(path, quote(str(error)), "a YAML mapping in UTF-8") from None
     if not isinstance(document, Mapped):
         raise InputError(path, quote(document), "a YAML mapping")

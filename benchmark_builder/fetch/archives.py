@@ -165,7 +165,9 @@ class _Zip:
         for info in self.zip.infolist():
             self.current = info
             kind = stat.S_IFMT(info.external_attr >> 16)
-            yield Member(info.filename, info.file_size, kind in (0, stat.S_IFREG), info.is_dir())
+            yield Member(
+                info.filename, info.file_size, kind in (0, stat.S_IFREG), info.filename.endswith("/")
+            )
 
     def stream(self) -> IO[bytes]:
         """What is in the member that was yielded last."""

@@ -165,7 +165,10 @@ def _instances(file: Path, content: dict[str, Any]) -> tuple[list[Row], int]:
 def _worked_examples(file: Path, content: dict[str, Any], key: str) -> list[Row]:
     """The examples beside the instructions, with their explanations."""
     rows = []
-    for number, example in enumerate(content.get(key) or ()):
+    examples = content.get(key) or []
+    if not isinstance(examples, list):
+        raise InputError(Place(file, key), quote(examples), "a list of examples", "bring the file again")
+    for number, example in enumerate(examples):
         record = f"{key}[{number}]"
         if not isinstance(example, dict):
             raise InputError(Place(file, record), quote(example), "an object with input and output")

@@ -25,6 +25,8 @@ from task_registry.errors import InputError, Place, quote
 
 MAX_WORDS = 1024
 MAX_CELL_WORDS = 15
+MAX_NAME = 200
+"""Characters of a file's name."""
 NO_TABLE = "no_table"
 """Rule: a question whose table is not at hand is left out."""
 VERDICTS = ("refuted", "entailed")
@@ -79,7 +81,7 @@ def even(file: Path, rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
 def inside(folder: Path, name: str, place: Place) -> Path:
     """The file of that name in a folder; InputError where the name leads out of it."""
     path = Path(name)
-    if path.is_absolute() or ".." in path.parts or not name:
+    if path.is_absolute() or ".." in path.parts or not 0 < len(name) <= MAX_NAME or "\0" in name:
         raise InputError(place, f"the table {quote(name)}", "a file of this folder", "mend the name")
     return folder / path
 
