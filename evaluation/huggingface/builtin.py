@@ -37,6 +37,9 @@ Some people were walking to the house when they saw that there had been somethin
 def load_tiny_opt(options: ModelOptions) -> HuggingFaceModel:
     """Make the model and its tokenizer; nothing is read from disk or network.
 
+    On a CPU this process computes with one thread from then on: its passes are too small for several, which on a
+    busy machine wait for one another most of the time.
+
     Raises:
         UsageError: an option that only makes sense for a model that is stored somewhere.
     """
@@ -44,8 +47,10 @@ def load_tiny_opt(options: ModelOptions) -> HuggingFaceModel:
         if getattr(options, name):
             raise UsageError(f"{options.name} takes no {name}; it is made on the spot")
     check_options(options)
-    dtype = DTYPES[options.dtype]
-    model = make_model().to(device_of(options))
+    dtype, device = DTYPES[options.dtype], device_of(options)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    model = make_model().to(device)
     return assemble(model if dtype == "auto" else model.to(dtype), make_tokenizer(), options)
 
 

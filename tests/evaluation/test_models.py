@@ -18,7 +18,7 @@ from tiny_models import make_model, make_tokenizer, merging_tokenizer, reference
 from transformers import OPTConfig, OPTForCausalLM
 
 from evaluation.huggingface import assemble
-from evaluation.models import LanguageModel, ModelOptions, OptionsRequest, load_model
+from evaluation.models import LanguageModel, ModelOptions, OptionsRequest, load_model, load_tokenizer
 from task_registry.errors import MachineError, ModelError, UsageError
 
 
@@ -83,6 +83,17 @@ def test_the_builtin_model_is_the_same_everywhere() -> None:
     assert score.logprobs == pytest.approx((-5.93667, -7.87962), abs=1e-3)
 
 
+def test_the_builtin_model_computes_with_one_thread() -> None:
+    """Several, on a machine that is busy otherwise, take twenty times as long for passes as small as these."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        load_model(ModelOptions("builtin:tiny-opt", device="cpu"))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_builtin_model_knows_words_that_instructions_are_made_of() -> None:
     (count,) = load_model(ModelOptions("builtin:tiny-opt")).tokenizer.count(
         ["Read the passage, then answer the question."]
@@ -112,6 +123,24 @@ def test_a_stored_model_is_loaded_as_it_was_made(stored: Path) -> None:
     assert loaded.describe() == made.describe()
     requests = made.tokenizer.options([("Is it?", ["yes", "no, it is not"])])
     assert list(loaded.score_options(requests)) == list(made.score_options(requests))
+
+
+def test_the_tokenizer_alone_is_the_models(folder: Path) -> None:
+    """Neither weights nor the model are needed: a prompt for a large model is shown in seconds."""
+    expected = [load_model(ModelOptions(name)) for name in (str(folder), "builtin:tiny-opt")]
+    (folder / "model.safetensors").unlink()
+    for model in expected:
+        tokenizer, length = load_tokenizer(ModelOptions(model.describe().name))
+        assert length == model.max_length
+        assert tokenizer.bos == model.describe().bos == model.tokenizer.bos
+        (one,), (two,) = (made.options([("Is it?", ["yes"])]) for made in (tokenizer, model.tokenizer))
+        assert one.context.tolist() == two.context.tolist()
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match="its files are missing"):
+        load_tokenizer(ModelOptions(str(folder)))
+    with pytest.raises(UsageError, match="there is builtin:tiny-opt"):
+        load_tokenizer(ModelOptions("builtin:gpt"))
 
 
 def test_a_dtype_is_taken_at_its_word(stored: Path) -> None:

@@ -13,9 +13,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +24,8 @@ from kit import TOP, build_folder, command
 from local_hub_writes import running_hub
 from publish_kit import REPO, client, environment, publish_all
 
+from evaluation.huggingface import HuggingFaceModel
+from evaluation.models import GenerateRequest
 from evaluation.run import find_runs, read_run
 from optiml_bench.cli import INTERRUPTED, cli
 from task_registry.bench import Bench
@@ -178,6 +180,34 @@ def test_a_prompt_is_shown_to_the_letter(run: Run, bench: Path) -> None:
     assert re.search(r"option 1, the last \d+ scored:", options)
     for arguments in (("--shots", "1"), ("--data", bench, "--shots", "1", "--tokens")):
         assert isinstance(run("show", "superni/sample_pairs", *arguments).exception, UsageError)
+
+
+def test_a_prompt_is_shown_by_a_models_tokenizer_alone(
+    run: Run, bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `eval` asks it with the same options, cut to fit; the weights need not even be there."""
+    from tiny_models import make_model, make_tokenizer
+
+    folder = tmp_path / "my-model"
+    make_model("qwen2").save_pretrained(folder)
+    make_tokenizer("qwen2").save_pretrained(folder)
+    asked: list[GenerateRequest] = []
+    generate = HuggingFaceModel.generate
+
+    def watched(self: HuggingFaceModel, requests: Iterable[GenerateRequest]) -> Iterator[Any]:
+        kept = list(requests)
+        asked.extend(kept)
+        return generate(self, kept)
+
+    monkeypatch.setattr(HuggingFaceModel, "generate", watched)
+    how = ("--model", folder, "--chat-template", "--max-new-tokens", "384", "--shots", "2")
+    run("eval", *how, "--device", "cpu", "--tasks", "sample_pairs", "--eval-set", "all")
+    (folder / "model.safetensors").unlink()
+    shown = run("show", "superni/sample_pairs", "--data", bench, "--tokens", "--examples", "99", *how)
+    assert shown.exit_code == 0, shown.output
+    ids = re.findall(r"^prompt: ([\d ]+)$", shown.stdout, re.M)
+    assert ids == [" ".join(map(str, request.prompt)) for request in asked]
+    assert "demonstrations and" in shown.stdout, "the context is too short for all of it"
 
 
 LONGER = ("--eval-set", "all", "--max-new-tokens", "96", "--batch-tokens", "256")
