@@ -91,11 +91,13 @@ def _write_datasets_files(folder: Path, names: list[str], split: Split, summary:
     (folder / "dataset_info.json").write_text(_DATASET_INFO, encoding="utf-8")
 
 
-def read_batches(folder: Path) -> Iterator[pa.RecordBatch]:
+def read_batches(folder: Path, expected: SplitSummary | None = None) -> Iterator[pa.RecordBatch]:
     """Yield a split's record batches from a memory map, in order.
 
-    Raises BenchFolderError where a file is missing, cut off or of another schema.
+    Raises BenchFolderError where a file is missing, cut off or of another schema; and, after the last batch,
+    where the content is not the expected one: a bit that has flipped, a stream cut off between two batches.
     """
+    digest, count = blake2b(digest_size=16), 0
     for path in _data_files(folder):
         try:
             with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
@@ -106,23 +108,23 @@ def read_batches(folder: Path) -> Iterator[pa.RecordBatch]:
                 for batch in reader:
                     # Lengths and offsets in a damaged one would lead out of the process's memory.
                     batch.validate(full=True)
+                    if expected is not None:
+                        feed_digest(digest, batch)
+                        count += batch.num_rows
                     yield batch
         except (OSError, pa.ArrowException) as error:
             raise BenchFolderError(f"{path}: cannot be read ({error}); build the bench again") from error
+    if expected is not None and expected != SplitSummary(count, digest.hexdigest()):
+        raise BenchFolderError(
+            f"{folder}: damaged: {count:,} examples of digest {digest.hexdigest()}, expected "
+            f"{expected.count:,} of {expected.digest}; build the bench again"
+        )
 
 
 def read_examples(folder: Path) -> Iterator[Example]:
     """Yield a split's examples in order."""
     for batch in read_batches(folder):
         yield from to_examples(batch)
-
-
-def split_digest(folder: Path) -> str:
-    """Compute the digest of a split's logical content again from its files."""
-    digest = blake2b(digest_size=16)
-    for batch in read_batches(folder):
-        feed_digest(digest, batch)
-    return digest.hexdigest()
 
 
 def _data_files(folder: Path) -> list[Path]:
