@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from evaluation.records import plain
 from evaluation.report.examples import TaskExamples
 from evaluation.report.plots import category_plot, level_plot, template_plot
-from evaluation.report.view import Number, RunView
-from task_registry.types import Metric
+from evaluation.report.view import ALL, Number, RunView
+from task_registry.types import Level, Metric
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,6 +38,15 @@ _METRICS: dict[str, str] = {
     Metric.TOKEN_F1: "token F1",
 }
 """Metrics as people write them."""
+
+
+_MEANINGS: dict[str, str] = {
+    Level.FULLY_HELD_OUT: "kinds of task that training never saw",
+    Level.PARTIALLY_SUPERVISED: "new tasks of a kind that training saw",
+    Level.FULLY_SUPERVISED: "new examples of tasks that training saw",
+    ALL: "mean over the categories, each weighing the same",
+}
+"""What a level tells, for somebody who does not know the paper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +125,10 @@ def _environment() -> Environment:
     environment.globals |= {name: _marked(plot) for name, plot in plots.items()}
     filters: dict[str, Callable[..., Any]] = {
         "percent": _percent,
+        "meaning": lambda name: _MEANINGS.get(name, ""),
         "words": lambda name: str(name).replace("_", " "),
         "metric": lambda name: " + ".join(_METRICS.get(one, one) for one in str(name).split("+")),
+        "interval": _interval,
         "noted": _noted,
         "sort_key": _sort_key,
         "markup": Markup,
@@ -138,6 +149,11 @@ def _percent(value: float, digits: int = 1) -> str:
         return "–"
     text = f"{100 * value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _interval(number: Number) -> str:
+    """The ends of its interval, with a dash between them, or `to` where the dash would be taken for a minus."""
+    return f"{_percent(number.low)}{'–' if number.low >= 0 else ' to '}{_percent(number.high)}"
 
 
 def _sort_key(value: float) -> str:

@@ -64,7 +64,8 @@ def _dots(
 ) -> str:
     if not rows:
         return ""
-    with _figure(len(rows), name) as (figure, axes, svg):
+    # What has short names fits on a phone as it is.
+    with _figure(len(rows), name, 6.0 if intervals else 8.4) as (figure, axes, svg):
         for number, k in enumerate(shots):
             colour, shift = _SERIES[number % len(_SERIES)], 0.16 * ((len(shots) - 1) / 2 - number)
             for place, (_, row) in enumerate(reversed(rows)):
@@ -75,7 +76,9 @@ def _dots(
                 if intervals:
                     ends = [100 * mean.low, 100 * mean.high]
                     axes.plot(ends, [height, height], color=colour, linewidth=2, alpha=0.6)
-                axes.plot([100 * mean.value], [height], "o", color=colour, markersize=7)
+                # Where both are the same, the ring of the first is seen around the second.
+                size = 7 if intervals else 10 - 3 * min(number, 2)
+                axes.plot([100 * mean.value], [height], "o", color=colour, markersize=size)
             axes.plot([], [], "o", color=colour, label=f"{k}-shot")
         if not intervals:
             _joined(axes, [row for _, row in reversed(rows)])
@@ -93,7 +96,7 @@ def _joined(axes: Any, rows: Sequence[Row]) -> None:
 
 
 @contextmanager
-def _figure(rows: int, name: str) -> Iterator[tuple[Any, Any, str]]:
+def _figure(rows: int, name: str, width: float = 8.4) -> Iterator[tuple[Any, Any, str]]:
     """A figure without pyplot, hence without global state beyond the settings that are put back."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -106,7 +109,7 @@ def _figure(rows: int, name: str) -> Iterator[tuple[Any, Any, str]]:
         "font.size": 10,
     }
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(8.4, 0.9 + 0.34 * rows), layout="constrained")
+        figure = Figure(figsize=(width, 0.9 + 0.34 * rows), layout="constrained")
         FigureCanvasSVG(figure)
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()
@@ -118,7 +121,7 @@ def _finish(axes: Any, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), [_shortened(name) for name in names], color=_INK)
     axes.set_ylim(-0.6, len(names) - 0.4)
     low = min(0.0, axes.get_xlim()[0])
-    axes.set_xlim(low - 1 if low else -1, 101)
+    axes.set_xlim(low - 2, 102)
     axes.tick_params(length=0, colors=_INK)
     axes.grid(axis="x", color=_FAINT, linewidth=0.6)
     axes.set_axisbelow(True)

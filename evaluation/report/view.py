@@ -21,6 +21,8 @@ from evaluation.summary import remarks
 from task_registry.types import Level
 
 ALL = "all categories"
+_EXTREMES = 5
+"""Categories that are named as the weakest, and as the strongest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,15 @@ class RunView:
     def average(self) -> Row:
         """The mean over all categories."""
         return self.levels[-1]
+
+    @property
+    def extremes(self) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """The weakest and the strongest categories at the most shots, outermost first; no category is both."""
+        most = max(self.shots)
+        scored = [r for r in self.categories if most in r.numbers and not math.isnan(r.numbers[most].value)]
+        ranked = sorted(scored, key=lambda row: row.numbers[most].value)
+        count = min(_EXTREMES, len(ranked) // 2)
+        return tuple(ranked[:count]), tuple(reversed(ranked[len(ranked) - count :]))
 
 
 def view(report: Report) -> RunView:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from evaluation.compare import Change, Comparison
+    from evaluation.compare import Change, Comparison, Flip
     from evaluation.scoring import Report
 
 _SHOWN = 20
@@ -89,7 +89,7 @@ def _print(comparison: Comparison) -> None:
         ("task", (Scope.TASK,)),
     ):
         changes = [one for scope in scopes for one in comparison.of(scope)]
-        more = max(0, len(changes) - _SHOWN) if title in ("category", "task") else 0
+        more = max(0, len(changes) - _SHOWN) if title != "level" else 0
         shown = sorted(changes, key=_size)[:_SHOWN] if more else changes
         columns = (title, "shots", "tasks", "A", "B", "change")
         print_table(columns, map(_cells, shown), numbers=columns[1:])
@@ -101,14 +101,21 @@ def _print(comparison: Comparison) -> None:
 
 
 def _print_examples(comparison: Comparison) -> None:
+    click.echo(_won_and_lost(comparison))
+    for flip in comparison.flips[:_SHOWN]:
+        click.echo(f"  {_flipped(flip)}")
+
+
+def _won_and_lost(comparison: Comparison) -> str:
     won, lost = sum(one.won for one in comparison.tallies), sum(one.lost for one in comparison.tallies)
     even = sum(one.even for one in comparison.tallies)
-    click.echo(f"Examples: B wins {won:,}, loses {lost:,}, {even:,} are even.")
-    for flip in comparison.flips[:_SHOWN]:
-        click.echo(
-            f"  flipped: {flip.change.key.task} at {flip.change.key.shots} shots {_points(flip.change)}, against "
-            f"{flip.level.key.level} {_points(flip.level)}"
-        )
+    return f"Examples: B wins {won:,}, loses {lost:,}, {even:,} are even."
+
+
+def _flipped(flip: Flip) -> str:
+    one = flip.change
+    level = f"{flip.level.key.level} {_points(flip.level)}"
+    return f"flipped: {one.key.task} at {one.key.shots} shots {_points(one)}, against {level}"
 
 
 def _print_left_out(comparison: Comparison) -> None:
@@ -203,5 +210,8 @@ def _markdown(comparison: Comparison) -> str:
     ):
         cells = [_cells(one) for scope in scopes for one in comparison.of(scope)]
         parts += ["", *markdown_table([title, "shots", "tasks", "A", "B", "change"], cells)]
+    parts += ["", _won_and_lost(comparison), "", *(f"- {_flipped(flip)}" for flip in comparison.flips), ""]
+    tallies = ([t.task, *(f"{n:,}" for n in (t.shots, t.won, t.lost, t.even))] for t in comparison.tallies)
+    parts += [*markdown_table(["task", "shots", "won", "lost", "even"], tallies)]
     parts += ["", *(f"- left out: {task}: {reason}" for task, reason in comparison.left_out.items())]
     return "\n".join(parts).rstrip() + "\n"

@@ -122,8 +122,10 @@ def _print(views: list[RunView]) -> None:
     print_table(
         columns, lines, numbers=[name for name in columns if name == "tasks" or name.endswith("-shot")]
     )
+    models = [view.model for view in views]
     for view in views:
+        name = view.run if models.count(view.model) > 1 else view.model
         for remark in view.remarks:
-            click.echo(f"  note{f', {view.model}' if len(views) > 1 else ''}: {remark}")
+            click.echo(f"  note{f', {name}' if len(views) > 1 else ''}: {remark}")
     if any(view.sample for view in views):
         click.echo(f"  {SAMPLE_MARK} rests on sample data")

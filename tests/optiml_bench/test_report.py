@@ -81,7 +81,9 @@ def test_a_comparison_says_what_changed_and_writes_it(tmp_path: Path, results: P
     assert (level["change"], level["sample"]) == ("0.25", "True")
     won = rows_of(tmp_path / "compared" / "examples.csv")
     assert {row["example_id"] for row in won} == {"e4", "e5"}
-    assert "sample data" in (tmp_path / "compared" / "compare.md").read_text(encoding="utf-8")
+    told = (tmp_path / "compared" / "compare.md").read_text(encoding="utf-8")
+    assert "sample data" in told and "B wins 12, loses 0, 42 are even." in told
+    assert "| flan/choose | 5 | 4 | 0 | 12 |" in told
 
 
 def test_the_gate_fails_on_a_loss_after_the_table_is_shown(results: Path) -> None:

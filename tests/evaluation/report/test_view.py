@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 from pathlib import Path
@@ -13,7 +14,7 @@ from report_kit import CHOICES, HOSTILE, make_run, number_of, toy_bench
 
 from evaluation.means import Placement, Scope
 from evaluation.report.tables import SAMPLE_MARK, csv_text, level_table, markdown
-from evaluation.report.view import ALL, RunView, view
+from evaluation.report.view import ALL, Number, RunView, view
 from evaluation.requests import PromptOptions
 from evaluation.scoring import Report, score_run
 from task_registry.types import Level, Metric
@@ -63,6 +64,22 @@ def test_half_at_zero_shots_and_all_at_five_is_a_gain_of_half(report: Report) ->
     assert rows["superni/hostile"].gain == 0.0
     assert rows["flan/choose"].metric == Metric.ACCURACY
     assert math.isnan(rows["superni/gone"].gain), "nothing was scored of it"
+
+
+def test_extremes_are_the_ends_of_the_ranking_and_never_meet(report: Report) -> None:
+    found = view(report)
+    rows = [dataclasses.replace(found.categories[0], name=str(n), numbers={5: value(n)}) for n in range(13)]
+    for count, expected in ((0, 0), (1, 0), (3, 1), (7, 3), (13, 5)):
+        shuffled = tuple(rows[:count][::2] + rows[:count][1::2])
+        weakest, strongest = dataclasses.replace(found, categories=shuffled).extremes
+        assert [row.name for row in weakest] == [str(n) for n in range(expected)]
+        assert [row.name for row in strongest] == [str(count - 1 - n) for n in range(expected)]
+    nothing = dataclasses.replace(rows[0], numbers={5: value(math.nan)})
+    assert dataclasses.replace(found, categories=(nothing, *rows[1:3])).extremes[0] == (rows[1],)
+
+
+def value(number: float) -> Number:
+    return Number(number, number, number, 1, 1, 1, ())
 
 
 def test_a_source_of_one_level_stands_there_once(report: Report) -> None:
