@@ -103,7 +103,7 @@ def read_batches(folder: Path, expected: SplitSummary | None = None) -> Iterator
             with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
                 if not reader.schema.equals(SCHEMA):
                     raise BenchFolderError(
-                        f"{path}: another schema than this version's; build the bench again"
+                        f"{path}: another schema than this version's; remove its folder and build again"
                     )
                 for batch in reader:
                     # Lengths and offsets in a damaged one would lead out of the process's memory.
@@ -113,11 +113,13 @@ def read_batches(folder: Path, expected: SplitSummary | None = None) -> Iterator
                         count += batch.num_rows
                     yield batch
         except (OSError, pa.ArrowException) as error:
-            raise BenchFolderError(f"{path}: cannot be read ({error}); build the bench again") from error
+            raise BenchFolderError(
+                f"{path}: cannot be read ({error}); remove its folder and build again"
+            ) from error
     if expected is not None and expected != SplitSummary(count, digest.hexdigest()):
         raise BenchFolderError(
             f"{folder}: damaged: {count:,} examples of digest {digest.hexdigest()}, expected "
-            f"{expected.count:,} of {expected.digest}; build the bench again"
+            f"{expected.count:,} of {expected.digest}; remove that folder and build again"
         )
 
 
@@ -136,5 +138,5 @@ def _data_files(folder: Path) -> list[Path]:
         return [folder / name for name in names]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BenchFolderError(
-            f"{folder}: no readable state.json ({error}); build the bench again"
+            f"{folder}: no readable state.json ({error}); remove that folder and build again"
         ) from error
