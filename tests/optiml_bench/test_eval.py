@@ -210,7 +210,7 @@ def test_a_prompt_is_shown_by_a_models_tokenizer_alone(
     assert "demonstrations and" in shown.stdout, "the context is too short for all of it"
 
 
-LONGER = ("--eval-set", "all", "--max-new-tokens", "96", "--batch-tokens", "256")
+LONGER = ("--eval-set", "all", "--limit", "8", "--max-new-tokens", "48", "--batch-tokens", "256")
 
 
 def kill_when_under_way(bench: Path, out: Path, number: signal.Signals, lines: int) -> tuple[int, str]:
