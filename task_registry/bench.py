@@ -10,13 +10,14 @@ data/
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from task_registry.errors import BenchFolderError, UsageError
+from task_registry.errors import BenchFolderError, UsageError, quote
 from task_registry.records import unflatten
 from task_registry.typed import typed
 from task_registry.types import BuiltTask, Example, Split
@@ -24,6 +25,8 @@ from task_registry.types import BuiltTask, Example, Split
 MANIFEST = "bench.json"
 TASKS = "tasks.parquet"
 SHARDS = "shards"
+PLAIN_ID = re.compile(r"[a-z0-9_]+(?:/(?!\.{1,2}(?:/|$))[^/\\\0]+)+")
+"""A task's id that stays below its source's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,10 @@ def _read_tasks(file: Path) -> Iterator[BuiltTask]:
         table = pq.read_table(file)
         table.validate(full=True)
         for row in table.to_pylist():
-            yield unflatten(row)
+            built = unflatten(row)
+            if not PLAIN_ID.fullmatch(built.task.id):
+                raise ValueError(f"a task named {quote(built.task.id)}, which would leave its folder")
+            yield built
     except (
         OSError,
         pa.ArrowException,

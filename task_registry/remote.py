@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from task_registry.bench import MANIFEST, SHARDS, TASKS, Bench, Manifest, read_manifest
+from task_registry.bench import MANIFEST, PLAIN_ID, SHARDS, TASKS, Bench, Manifest, read_manifest
 from task_registry.errors import BenchFolderError, RemoteError, UsageError, quote
 from task_registry.hub import check_repo_id, hub_errors, quiet_client, scrubbed
 from task_registry.types import BuiltTask, Split
@@ -33,8 +33,6 @@ EVALUATED_SPLITS = (Split.DEMONSTRATIONS, Split.TEST)
 
 _ADDRESS = re.compile(r"hf:/{1,2}(?:datasets/)?(?P<repo>[^@]+?)/?(?:@(?P<revision>.+))?")
 """One slash too: `pathlib` makes one of two."""
-_PLAIN_ID = re.compile(r"[a-z0-9_]+(?:/(?!\.{1,2}(?:/|$))[^/\\\0]+)+")
-"""A task's id that stays below its source's folder."""
 _DIGEST = re.compile(r"(?:bench-)?([0-9a-f]{32})")
 
 
@@ -165,7 +163,7 @@ class _Snapshot:
             raise RemoteError(
                 f"{self.address}: {TASKS} is of another version or damaged ({error})"
             ) from error
-        stray = [built.task.id for built in tasks if not _PLAIN_ID.fullmatch(built.task.id)]
+        stray = [built.task.id for built in tasks if not PLAIN_ID.fullmatch(built.task.id)]
         if stray:
             raise RemoteError(f"{self.address}: a task named {quote(stray[0])}, which would leave its folder")
         found = bench_digest(tasks)

@@ -160,7 +160,7 @@ def read_task_record(folder: Path) -> BuiltTask | None:
     """Read a task's record, or None where it is absent or not readable: then the task is built again."""
     try:
         return unflatten(json.loads((folder / TASK_RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

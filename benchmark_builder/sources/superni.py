@@ -174,10 +174,13 @@ def _worked_examples(file: Path, content: dict[str, Any], key: str) -> list[Row]
             raise InputError(Place(file, record), quote(example), "an object with input and output")
         output = example.get("output")
         outputs: list[Any] = output if isinstance(output, list) else [output]
-        for value in (example.get("input"), *outputs):
+        for value in (example.get("input"), *outputs, example.get("explanation") or ""):
             if not isinstance(value, str):
                 raise InputError(
-                    Place(file, record), quote(value), "a string for input and output", "quote it"
+                    Place(file, record),
+                    quote(value),
+                    "a string for input, output and explanation",
+                    "quote it",
                 )
         fields = {
             "input": example["input"],

@@ -21,12 +21,12 @@ from pathlib import Path
 from benchmark_builder.source import Discovery, Dropped, NativeTask, OpenTask, Pool, Row, Rows
 from benchmark_builder.sources.unifiedskg.databases import SPIDER
 from benchmark_builder.sources.unifiedskg.dialogue import KVRET
-from benchmark_builder.sources.unifiedskg.flat import TEXT_TO_TEXT, Layout, Reading
+from benchmark_builder.sources.unifiedskg.flat import TEXT_TO_TEXT, Flat, Layout, Reading
 from benchmark_builder.sources.unifiedskg.tables import FETAQA, TAB_FACT, WIKITABLEQUESTIONS
 from benchmark_builder.sources.unifiedskg.triples import DART
 from benchmark_builder.sources.unifiedskg.wikisql import WIKISQL
 from benchmark_builder.templated import HIDDEN_LABEL, Prepared, library_place, open_templated
-from task_registry.errors import InputError, Place
+from task_registry.errors import InputError, Place, quote
 from task_registry.types import Task
 from templates.library import load_library
 
@@ -111,6 +111,7 @@ def _rows(layout: Layout, readings: list[Reading]) -> Rows:
         for reading in readings:
             try:
                 for record, flat in layout.read(reading):
+                    _check(flat)
                     number += record != last
                     last = record
                     row_id = f"{reading.pool}[{number}]{flat.part}"
@@ -122,3 +123,9 @@ def _rows(layout: Layout, readings: list[Reading]) -> Rows:
             last = ""
 
     return rows
+
+
+def _check(flat: Flat) -> None:
+    for text in (flat.text_in, flat.struct_in, *flat.seq_out):
+        if not isinstance(text, str):
+            raise TypeError(f"{quote(text)}, which is no text")
