@@ -47,7 +47,7 @@ class Change:
     p: float
     """Two-sided, of no difference: normal with the interval's width; NaN where there is no difference to judge."""
     holds: bool
-    """Whether it stays clear of zero when all differences of its family are judged together (Holm)."""
+    """Whether it is clear of zero and stays so when all differences of its family are judged together (Holm)."""
 
     @property
     def clear(self) -> bool:
@@ -256,7 +256,7 @@ def _judged(differences: Sequence[Difference], confidence: float) -> Iterator[Ch
             n_tasks=one.n_tasks,
             n_examples=one.n_examples,
             p=values[i],
-            holds=i in holds,
+            holds=i in holds and one.clear,
         )
 
 

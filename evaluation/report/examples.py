@@ -8,7 +8,7 @@ said beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
@@ -82,15 +82,23 @@ class Examples:
         for task in self._report.record.tasks:
             predictions = self._predictions.of(task.placement.task)
             drawn = _draw(predictions, self._each)
-            prompts = _prompts(self._bench, self._report.record, task, drawn)
             yield TaskExamples(
                 task.placement.task,
                 {
                     shots: sum(p.shots == shots for p in predictions)
                     for shots in self._report.record.prompts.shots
                 },
-                tuple(self._shown(one, prompts.get(one.key.digest)) for one in drawn),
+                self._told(task, drawn),
             )
+
+    def of(self, task: TaskRecord, keys: Collection[int]) -> dict[int, Shown]:
+        """The predictions of a task with these digests of their keys."""
+        drawn = [one for one in self._predictions.of(task.placement.task) if one.key.digest in keys]
+        return dict(zip((one.key.digest for one in drawn), self._told(task, drawn), strict=True))
+
+    def _told(self, task: TaskRecord, drawn: Sequence[Prediction]) -> tuple[Shown, ...]:
+        prompts = _prompts(self._bench, self._report.record, task, drawn)
+        return tuple(self._shown(one, prompts.get(one.key.digest)) for one in drawn)
 
     def _shown(self, one: Prediction, prompt: tuple[str, str] | None) -> Shown:
         said = one.text

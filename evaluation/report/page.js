@@ -76,14 +76,14 @@ const dialog = document.getElementById("examples");
 const state = { data: null, found: [], shown: 0 };
 const PAGE = 20;
 
-async function openExamples(name, shots, template) {
+async function openExamples(name, shots, template, which) {
   state.data = await unpack(name);
   pick(dialog, "h2").textContent = state.data.task;
   choices("[data-shots]", [...new Set(state.data.shown.map((one) => String(one.shots)))], shots, (s) => `${s}-shot`);
   const templates = [...new Set(state.data.shown.map((one) => one.template))];
   choices("[data-template]", ["*", ...templates], template === undefined ? "*" : template,
     (t) => (t === "*" ? "all" : t || "(unnamed)"));
-  pick(dialog, "[data-which]").value = "";
+  pick(dialog, "[data-which]").value = which || "";
   list();
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
@@ -99,16 +99,22 @@ function choices(what, values, chosen, words) {
   select.value = values.includes(chosen) ? chosen : values[0];
 }
 
+// Right or wrong; where two runs answered, won or lost by the second.
+function verdict(one) {
+  if (one.a) return one.b.score > one.a.score ? "won" : "lost";
+  return one.score === null ? "" : one.score >= 0.5 ? "right" : "wrong";
+}
+
 function list() {
   const shots = pick(dialog, "[data-shots]").value, template = pick(dialog, "[data-template]").value;
   const which = pick(dialog, "[data-which]").value;
   const here = state.data.shown.filter((one) => String(one.shots) === shots);
   state.found = here.filter((one) => (template === "*" || one.template === template)
-    && (!which || one.score !== null && (one.score >= 0.5) === (which === "right")));
+    && (!which || verdict(one) === which));
   state.shown = 0;
   pick(dialog, ".list").replaceChildren();
   const total = state.data.total[shots] || 0;
-  pick(dialog, "output").textContent = `${state.found.length} here; ${here.length} of ${total} predictions are in this page`;
+  pick(dialog, "output").textContent = `${state.found.length} here; ${here.length} of ${total} ${here.some((one) => one.a) ? "that changed" : "predictions"} are in this page`;
   more();
 }
 
@@ -123,15 +129,20 @@ function block(box, title, text) {
   box.append(element("h4", "", title), element("pre", "", text));
 }
 
-function example(one) {
-  const verdict = one.score === null ? "" : one.score >= 0.5 ? "right" : "wrong";
-  const box = element("article", `example ${verdict}`);
+function percent(score) {
+  return (100 * score).toFixed(1);
+}
+
+function example(pair) {
+  const one = pair.a || pair;
+  const box = element("article", `example ${verdict(pair)}`);
   const title = element("h3");
   title.append(element("span", "", one.example_id), element("small", "", one.template));
   if (one.seed !== null) title.append(element("small", "", `demonstration seed ${one.seed}`));
-  title.append(element("span", "", one.score === null ? "not scored" : `score ${(100 * one.score).toFixed(1)}`));
+  const score = pair.a ? `${verdict(pair)}: A ${percent(pair.a.score)}, B ${percent(pair.b.score)}`
+    : one.score === null ? "not scored" : `score ${percent(one.score)}`;
+  title.append(element("span", "", score));
   box.append(title);
-  for (const note of one.notes) box.append(element("p", "quiet", note));
   if (one.before !== null && state.data.befores[one.before]) {
     const details = element("details");
     details.append(element("summary", "", "Instructions and demonstrations"),
@@ -139,6 +150,29 @@ function example(one) {
     box.append(details);
   }
   if (one.question !== null) block(box, "Question", one.question);
+  if (pair.a) {
+    const sides = element("div", "sides");
+    for (const name of ["a", "b"]) {
+      const side = element("div");
+      side.append(element("h4", "", name.toUpperCase()));
+      answer(side, pair[name]);
+      sides.append(side);
+    }
+    if (!one.options.length) references(box, one);
+    box.append(sides);
+  } else {
+    if (!one.options.length) references(box, one);
+    answer(box, one);
+  }
+  return box;
+}
+
+function references(box, one) {
+  block(box, one.references.length > 1 ? "References" : "Reference", one.references.join("\n—\n"));
+}
+
+function answer(box, one) {
+  for (const note of one.notes) box.append(element("p", "quiet", note));
   if (one.options.length) {
     box.append(element("h4", "", "Options, with their probability among them"));
     for (const [text, logprob, share] of one.options) {
@@ -152,11 +186,7 @@ function example(one) {
     }
     const among = one.options.some(([text]) => one.references.includes(text) || text === one.answer);
     if (!among) block(box, "Reference, which is none of the options", one.references.join("\n—\n"));
-  } else {
-    block(box, one.references.length > 1 ? "References" : "Reference", one.references.join("\n—\n"));
-    block(box, "Prediction", one.said === null ? "(none)" : one.said);
-  }
-  return box;
+  } else block(box, "Prediction", one.said === null ? "(none)" : one.said);
 }
 
 document.addEventListener("click", (event) => {
@@ -167,7 +197,7 @@ document.addEventListener("click", (event) => {
   if (data.sort !== undefined) sort(button);
   else if (data.close !== undefined) dialog.close();
   else if (data.more !== undefined) more();
-  else if (data.chunk !== undefined) openExamples(data.chunk, data.shots, data.template);
+  else if (data.chunk !== undefined) openExamples(data.chunk, data.shots, data.template, data.verdict);
   else if (other) {
     const name = other.replace("levelOfR", "r");
     location.hash = name;

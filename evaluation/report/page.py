@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.records import plain
-from evaluation.report.examples import TaskExamples
+from evaluation.report.examples import Shown, TaskExamples
 from evaluation.report.plots import category_plot, level_plot, template_plot
 from evaluation.report.view import ALL, Number, RunView
 from task_registry.types import Level, Metric
@@ -77,27 +77,41 @@ def write_page(runs: Sequence[RunPage], out: Path) -> None:
 
 def page(runs: Sequence[RunPage]) -> Iterator[str]:
     """The page in pieces."""
-    environment, script = _environment(), _text("page.js")
+    yield from assembled("page.html", _chunks(runs), runs=runs)
+
+
+def assembled(template: str, chunks: Iterable[str], **content: Any) -> Iterator[str]:
+    """A page of a template, the chunks of its examples, and the script."""
+    script = _text("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    head = environment.get_template("page.html")
-    yield from head.stream(runs=runs, style=_text("page.css"), script_digest=digest)
-    for number, run in enumerate(runs):
-        chunks = {task: place for place, task in enumerate(row.name for row in run.view.tasks)}
-        for examples in run.examples:
-            yield _chunk(f"r{number}-t{chunks[examples.task]}", examples)
+    head = _environment().get_template(template)
+    yield from head.stream(style=_text("page.css"), script_digest=digest, **content)
+    yield from chunks
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
-def _chunk(name: str, examples: TaskExamples) -> str:
-    """The examples of one task: gzip in base64, what stands before the questions once for all that share it."""
-    befores: dict[str, int] = {}
-    rows = []
-    for one in examples.shown:
-        row = plain(one)
-        row["before"] = None if one.before is None else befores.setdefault(one.before, len(befores))
-        row["options"] = [[o.text, _number(o.logprob), _number(o.share)] for o in one.options]
-        rows.append(row)
-    content = {"task": examples.task, "total": plain(examples.total), "befores": list(befores), "shown": rows}
+def _chunks(runs: Sequence[RunPage]) -> Iterator[str]:
+    for number, run in enumerate(runs):
+        places = {task: place for place, task in enumerate(row.name for row in run.view.tasks)}
+        for examples in run.examples:
+            befores: dict[str, int] = {}
+            rows = [shown_row(one, befores) for one in examples.shown]
+            yield chunk(f"r{number}-t{places[examples.task]}", examples.task, examples.total, rows, befores)
+
+
+def shown_row(one: Shown, befores: dict[str, int]) -> dict[str, Any]:
+    """An example as the script reads it; what stands before its question goes to `befores`, once for all."""
+    row: dict[str, Any] = plain(one)
+    row["before"] = None if one.before is None else befores.setdefault(one.before, len(befores))
+    row["options"] = [[o.text, _number(o.logprob), _number(o.share)] for o in one.options]
+    return row
+
+
+def chunk(
+    name: str, task: str, total: Mapping[int, int], rows: Sequence[Mapping[str, Any]], befores: Iterable[str]
+) -> str:
+    """The examples of one task: gzip in base64."""
+    content = {"task": task, "total": plain(total), "befores": list(befores), "shown": rows}
     packed = gzip.compress(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"), 6, mtime=0)
     return f'<script type="text/plain" id="{name}">{base64.b64encode(packed).decode()}</script>\n'
 
@@ -130,6 +144,9 @@ def _environment() -> Environment:
         "metric": lambda name: " + ".join(_METRICS.get(one, one) for one in str(name).split("+")),
         "interval": _interval,
         "noted": _noted,
+        "named": lambda change: change.key.task or change.key.category or change.key.source,
+        "signed": lambda value: ("+" if value >= 0.0005 else "") + _percent(value),
+        "tone": lambda change: ("up" if change.value > 0 else "down") if change.clear else "",
         "sort_key": _sort_key,
         "markup": Markup,
     }

@@ -30,7 +30,12 @@ _SHOWN = 20
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for compare.md, changes.csv, tasks.csv and examples.csv.",
+    help="Folder for index.html, compare.md, changes.csv, tasks.csv and examples.csv.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="The bench, for the prompts of examples in the page. Default: where the runs found it.",
 )
 @click.option(
     "--normalise",
@@ -39,7 +44,9 @@ _SHOWN = 20
     show_default=True,
     help="What an option's log-likelihood is set against before the highest is chosen.",
 )
-def compare(first: Path, second: Path, fail_under: float | None, out: Path | None, normalise: str) -> None:
+def compare(
+    first: Path, second: Path, fail_under: float | None, out: Path | None, data: Path | None, normalise: str
+) -> None:
     """Show what changes from run A to run B: B less A, with intervals of the paired difference.
 
     Each of RESULTS_A and RESULTS_B is the folder of one run, or a folder above one. Compared are the tasks whose
@@ -53,17 +60,21 @@ def compare(first: Path, second: Path, fail_under: float | None, out: Path | Non
     from evaluation.compare import compare as pair
     from evaluation.compare import gate
 
-    comparison = pair(_scored(first, normalise), _scored(second, normalise))
+    runs = [_scored(folder, normalise) for folder in (first, second)]
+    comparison = pair(runs[0][1], runs[1][1])
     _print(comparison)
     if out is not None:
         _write(comparison, out)
-        click.echo(f"{out}: compare.md, changes.csv, tasks.csv, examples.csv")
+        _write_page(comparison, runs, data, out / "index.html")
+        click.echo(
+            f"{out}: index.html (opens in a browser), compare.md, changes.csv, tasks.csv, examples.csv"
+        )
     if fail_under is not None:
         gate(comparison, fail_under)
 
 
-def _scored(path: Path, normalise: str) -> Report:
-    """The one run at or below a folder; UsageError where there are several."""
+def _scored(path: Path, normalise: str) -> tuple[Path, Report]:
+    """The one run at or below a folder, scored; UsageError where there are several."""
     from evaluation.options import Normalisation
     from evaluation.run import find_runs
     from evaluation.scoring import score_run
@@ -73,7 +84,19 @@ def _scored(path: Path, normalise: str) -> Report:
     if len(runs) > 1:
         names = ", ".join(str(run) for run in runs[:3])
         raise UsageError(f"{path}: {len(runs):,} runs, expected one; name it: {names}")
-    return score_run(runs[0], Normalisation(normalise))
+    return runs[0], score_run(runs[0], Normalisation(normalise))
+
+
+def _write_page(
+    comparison: Comparison, runs: Sequence[tuple[Path, Report]], data: Path | None, path: Path
+) -> None:
+    from evaluation.report.comparison import ComparisonPage, write_comparison
+    from evaluation.report.examples import Examples, bench_of
+
+    record = runs[0][1].record
+    bench, reason = bench_of(record, data)
+    first, second = (Examples(run, report, bench, 0) for run, report in runs)
+    write_comparison(ComparisonPage(comparison, record, first, second, (reason,) if reason else ()), path)
 
 
 def _print(comparison: Comparison) -> None:

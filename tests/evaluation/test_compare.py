@@ -13,8 +13,8 @@ from evaluation_kit import ToyTask, make_bench, numbered
 from report_kit import CHOICES, ZERO_FIVE, Right, make_run, number_of, toy_bench
 
 from evaluation.bootstrap import Resampling
-from evaluation.compare import Comparison, compare, gate
-from evaluation.means import Scope
+from evaluation.compare import Comparison, _judged, compare, gate
+from evaluation.means import Difference, Key, Scope
 from evaluation.requests import PromptOptions
 from evaluation.run import RunRecord
 from evaluation.scoring import Report, score_run
@@ -110,6 +110,16 @@ def test_many_differences_are_judged_together(tmp_path: Path) -> None:
     assert sum(one.clear for one in family) >= 1
     assert sum(one.holds for one in family) < sum(one.clear for one in family)
     assert any("Holm" in note for note in found.notes)
+
+
+def test_nothing_holds_whose_own_interval_touches_zero() -> None:
+    """A lopsided interval is narrow enough for a small p, and yet ends at zero."""
+    key = Key(Scope.TASK, 0, task="t5/one")
+    lopsided = Difference(key, 0.9, 0.0, 1.0, 0.9, 0.0, 1, 9, ())
+    clear = dataclasses.replace(lopsided, low=0.1)
+    for one, holds in ((lopsided, False), (clear, True)):
+        (change,) = _judged([one], 0.95)
+        assert change.p < 0.001 and change.holds is holds
 
 
 def test_where_all_examples_agree_few_of_them_prove_little(tmp_path: Path) -> None:

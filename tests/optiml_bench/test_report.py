@@ -84,6 +84,8 @@ def test_a_comparison_says_what_changed_and_writes_it(tmp_path: Path, results: P
     told = (tmp_path / "compared" / "compare.md").read_text(encoding="utf-8")
     assert "sample data" in told and "B wins 12, loses 0, 42 are even." in told
     assert "| flan/choose | 5 | 4 | 0 | 12 |" in told
+    page = (tmp_path / "compared" / "index.html").read_text(encoding="utf-8")
+    assert page.endswith("</html>\n") and page.count("data-verdict=") == 4
 
 
 def test_the_gate_fails_on_a_loss_after_the_table_is_shown(results: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from chromium import browser, requests
 from report_kit import HOSTILE, make_run, number_of, toy_bench
 
+from evaluation.compare import compare
+from evaluation.report.comparison import ComparisonPage, write_comparison
 from evaluation.report.examples import Examples
 from evaluation.report.page import RunPage, write_page
 from evaluation.report.view import view
@@ -42,6 +45,22 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         report = score_run(path)
         runs.append(RunPage(view(report), Examples(path, report, bench, 50), 50))
     write_page(runs, folder / "index.html")
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page that sets the same two runs against each other."""
+    folder = tmp_path_factory.mktemp("compared")
+    bench = toy_bench(folder / "data", sample=True)
+    runs = [
+        make_run(folder / "out", bench, right, name=name)
+        for name, right in (("first", first), ("second", lambda *_: False))
+    ]
+    reports = [score_run(run) for run in runs]
+    ours, theirs = (Examples(run, report, bench, 0) for run, report in zip(runs, reports, strict=True))
+    page = ComparisonPage(compare(*reports), reports[0].record, ours, theirs)
+    write_comparison(page, folder / "index.html")
     return (folder / "index.html").as_uri()
 
 
@@ -171,6 +190,25 @@ def test_one_run_is_shown_at_a_time(opened: Any) -> None:
     (title,) = texts(opened, "main > section:first-child > h1")
     assert title.startswith("second all-")
     assert texts(opened, "#r1 .card .big")[0].startswith("0.0")
+
+
+def test_a_comparison_leads_to_what_was_won_and_lost(driver: Any, compared: str) -> None:
+    """The second run is never right: it loses what the first had right, and wins nothing."""
+    driver.get("about:blank")
+    requests(driver), driver.get_log("browser")
+    driver.get(compared)
+    rows = texts(driver, "[data-table=task] tbody tr")
+    assert [row.split()[0] for row in rows[:2]] == ["superni/hostile", "superni/write"], "the largest first"
+    assert texts(driver, "[data-table=task] [data-verdict=won]") == []
+    found = examples(driver, "[data-table=task] [data-chunk='t2'][data-shots='5']")
+    assert len(found) == 10 and all(text.startswith("e") and "lost: A 100.0, B 0.0" in text for text in found)
+    assert found[0].count("Reference") == 1
+    assert f"nothing {HOSTILE}" in found[0]
+    (choice, *_) = examples(driver, "[data-table=task] [data-chunk='t0'][data-shots='0']")
+    assert choice.count("✓ reference") == choice.count("← prediction") == 2
+    assert re.fullmatch(r"second \(all-\w+\) against first \(all-\w+\) · OPT-IML Bench", driver.title)
+    assert driver.get_log("browser") == []
+    assert requests(driver) == [compared]
 
 
 def test_every_number_of_sample_data_is_marked(opened: Any) -> None:
