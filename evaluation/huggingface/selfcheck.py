@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 
 LONGEST = 112
 """Tokens of the longest probe with its output."""
-_SHARED, _TAILS, _OPTIONS, _ROW = 70, (3, 9, 30), (1, 2, 4), 24
-"""Three contexts that begin alike, with three options each; two fit a row, one gets a cache of its own."""
+_SHARED, _TAILS, _OPTIONS, _ROW = 70, (3, 9, 30), ((1, 4), (2, 2), (3, 1)), 24
+"""Three contexts that begin alike, with two options each; two fit a row, one gets a cache of its own."""
 _NEW = 6
 _BUDGET = Budget(tokens=256, places=256, cached=1_024)
 
@@ -63,14 +63,26 @@ def choose_path(
             f"the model gives NaN or infinite log-likelihoods in {model.dtype}; try --dtype bfloat16 or float32"
         )
     tolerance = max(1e-4, 32 * _precision(model))
+    reason = "asked for"
+    if path != "plain":
+        before = model.config._attn_implementation
+        found, reason = _try_shared(passes, model, requests, expected)
+        if found <= tolerance:
+            return Verdict(True, "shared prefixes give what the bare model gives", found)
+        with quiet():
+            model.set_attn_implementation(before)
     plain = _difference(dict(score_plain(passes, requests, range(len(requests)), _BUDGET)), expected)
     if plain > tolerance:
         raise ModelError(
             f"batching changes the model's log-likelihoods by {plain:.1e} nats a token; it cannot be scored"
         )
-    if path == "plain":
-        return Verdict(False, "asked for", plain)
-    before = model.config._attn_implementation
+    return Verdict(False, reason, plain)
+
+
+def _try_shared(
+    passes: Passes, model: Any, requests: list[OptionsRequest], expected: Sequence[Floats]
+) -> tuple[float, str]:
+    """How far the shared path is from the bare model, in nats a token and in words; leaves its attention on."""
     register()
     try:
         with quiet():
@@ -82,11 +94,7 @@ def choose_path(
         if out_of_memory(error):
             raise
         found, reason = float("inf"), f"the model refuses shared prefixes ({type(error).__name__})"
-    if found <= tolerance:
-        return Verdict(True, "shared prefixes give what the bare model gives", max(plain, found))
-    with quiet():
-        model.set_attn_implementation(before)
-    return Verdict(False, reason, plain)
+    return found, reason
 
 
 def _precision(model: Any) -> float:
@@ -108,9 +116,9 @@ def _probes(bos: tuple[int, ...], ids: Tokens) -> list[OptionsRequest]:
     shared = np.concatenate((np.asarray(bos, np.int32), take(_SHARED)))
     return [
         OptionsRequest(
-            np.concatenate((shared, take(tail))), tuple(take(length) for length in _OPTIONS), _OPTIONS
+            np.concatenate((shared, take(tail))), tuple(take(length) for length in lengths), lengths
         )
-        for tail in _TAILS
+        for tail, lengths in zip(_TAILS, _OPTIONS, strict=True)
     ]
 
 
@@ -129,7 +137,8 @@ def _alone(model: Any, device: torch.device, request: OptionsRequest) -> Floats:
 def _difference(found: Mapping[int, OptionsScore], expected: Sequence[Floats]) -> float:
     """The largest difference between log-likelihoods, per scored token; NaN counts as infinite."""
     differences = [
-        np.abs(np.asarray(found[index].logprobs) - sums) / _OPTIONS for index, sums in enumerate(expected)
+        np.abs(np.asarray(found[index].logprobs) - sums) / found[index].tokens
+        for index, sums in enumerate(expected)
     ]
     return float(np.nan_to_num(np.concatenate(differences), nan=np.inf).max())
 
