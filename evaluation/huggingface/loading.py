@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -281,22 +281,21 @@ def quiet() -> Iterator[None]:
 
     Downloads, which may take hours, keep their bars; the Hub's client shows them on terminals only.
     """
-    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
-    from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub import utils as hub_utils
     from transformers.utils import logging as transformers_logging
 
-    own: Any = transformers_logging
+    hub, own = cast("tuple[Any, Any]", (hub_utils, transformers_logging))
     shown, verbosity = own.is_progress_bar_enabled(), own.get_verbosity()
-    downloads, hub_verbosity = not are_progress_bars_disabled(), hub_logging.get_verbosity()
+    downloads, hub_verbosity = not hub.are_progress_bars_disabled(), hub.logging.get_verbosity()
     own.disable_progress_bar()
     own.set_verbosity_error()
-    hub_logging.set_verbosity_error()
+    hub.logging.set_verbosity_error()
     if downloads:
-        enable_progress_bars()  # which `transformers` has disabled with its own
+        hub.enable_progress_bars()  # which `transformers` has disabled with its own
     try:
         yield
     finally:
-        hub_logging.set_verbosity(hub_verbosity)
+        hub.logging.set_verbosity(hub_verbosity)
         own.set_verbosity(verbosity)
         if shown:
             own.enable_progress_bar()
