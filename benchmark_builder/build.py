@@ -8,7 +8,7 @@ have not changed are kept, and the folder ends in the same bytes as after one un
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +16,16 @@ from benchmark_builder.blueprint import SAMPLE_PREFIX, Blueprint
 from benchmark_builder.evaluation_side import Evaluated, EvaluationSide, evaluated_digest, load_once
 from benchmark_builder.guard import Guarding
 from benchmark_builder.unit import Outcome, Unit, complete, prepare
-from task_registry.bench import Manifest, SourceOrigin, read_manifest
+from task_registry.bench import Manifest, SourceOrigin
+from task_registry.destination import Writer, open_writer
 from task_registry.engines import Crash, Engine
 from task_registry.errors import BenchFolderError, MachineError
 from task_registry.hashing import file_digest, text_digest
 from task_registry.leakage import LeakagePolicy, review_digest, verdicts_of
 from task_registry.records import merge_counts
 from task_registry.schema import FORMAT_VERSION
-from task_registry.shards import read_batches
 from task_registry.types import BuiltTask, Split
 from task_registry.version import VERSION
-from task_registry.writer import BenchWriter
 
 _BUILDING_PACKAGES = ("benchmark_builder", "task_registry", "templates")
 
@@ -43,26 +42,27 @@ class BuildReport:
 
 def build(
     blueprint: Blueprint,
-    out: Path,
+    out: Path | str,
     engine: Engine,
     *,
     replace: bool = False,
     watch: Callable[[Outcome], None] | None = None,
 ) -> BuildReport:
-    """Build a bench in the folder `out` and tell `watch` of each task as it is done.
+    """Build a bench in `out`, a folder or a URL of an object store, and tell `watch` of each task as it is done.
 
     A task that fails is in the manifest's `failed` and leaves no shards; the others are built. Raises
     BenchFolderError where the folder is not ours, in use, or holds tasks that this build would not make
-    (unless `replace`), and MachineError where the disk is full or refuses.
+    (unless `replace`), MachineError where the disk is full, or it or the store refuses, and RemoteError where
+    the store refuses at the beginning or the end.
     """
-    with BenchWriter.open(out) as writer, engine:
+    with open_writer(out) as writer, engine:
         present = writer.published()
-        units = list(_units(blueprint, writer, _fruitless(out)))
+        units = list(_units(blueprint, writer))
         ours = {unit.task.id for unit in units} | set(blueprint.failed)
-        _check_leftovers(out, set(present) - ours, replace)
+        _check_leftovers(out, present - ours, replace)
         run = _Run(blueprint, writer, engine, watch)
         run.complete(run.prepare(units))
-        for task in present.keys() - run.built.keys():
+        for task in present - run.built.keys():
             writer.withdraw(task)
         built = tuple(run.built[task] for task in sorted(run.built))
         manifest = writer.finish(built, _manifest(blueprint, built, run.failed, run.empty))
@@ -75,7 +75,7 @@ class _Run:
     def __init__(
         self,
         blueprint: Blueprint,
-        writer: BenchWriter,
+        writer: Writer,
         engine: Engine,
         watch: Callable[[Outcome], None] | None,
     ) -> None:
@@ -98,17 +98,17 @@ class _Run:
 
     def complete(self, waiting: list[tuple[Unit, BuiltTask | None]]) -> None:
         """Build what is trained on, guarded against all that is scored, unless it is up to date."""
-        splits = self._evaluated(waiting)
-        folder, digest = self.writer.evaluation_folder, evaluated_digest(splits)
+        evaluated = self._evaluated(waiting)
+        digest = evaluated_digest(evaluated)
         left = []
         for unit, there in waiting:
-            guarding = self._guarding(unit.task.id, folder, digest)
+            guarding = self._guarding(unit.task.id, digest)
             if there is not None and there.guard_digest == guarding.digest:
                 self._take(Outcome(unit.task.id, there))
             else:
                 left.append(dataclasses.replace(unit, guarding=guarding))
         if left:
-            _save_side(splits, folder, passages=self.blueprint.leakage is not LeakagePolicy.OFF)
+            self._save_side(evaluated)
         try:
             for _, outcome in self._outcomes(complete, left):
                 self._take(outcome)
@@ -135,50 +135,39 @@ class _Run:
         if self.watch is not None:
             self.watch(outcome)
 
-    def _evaluated(self, waiting: list[tuple[Unit, BuiltTask | None]]) -> dict[Evaluated, Path]:
-        """The test splits of all evaluated tasks, in order of their ids; some are not published yet."""
-        there = [(built, self.writer.task_folder(task)) for task, built in self.built.items()]
-        for unit, built in waiting:
-            if built is not None:
-                there.append((built, unit.building if unit.building.exists() else unit.published))
-        there.sort(key=lambda one: one[0].task.id)
-        splits = ((Evaluated.of(built), folder / Split.TEST) for built, folder in there)
-        return {evaluated: folder for evaluated, folder in splits if evaluated is not None}
+    def _evaluated(self, waiting: list[tuple[Unit, BuiltTask | None]]) -> list[Evaluated]:
+        """All evaluated tasks, in order of their ids; some are not published yet."""
+        there = [*self.built.values(), *(built for _, built in waiting if built is not None)]
+        evaluated = (Evaluated.of(built) for built in sorted(there, key=lambda built: built.task.id))
+        return [one for one in evaluated if one is not None]
 
-    def _guarding(self, task: str, folder: Path, digest: str) -> Guarding:
+    def _save_side(self, evaluated: list[Evaluated]) -> None:
+        """Gather everything that is scored and save it for the workers."""
+        passages = self.blueprint.leakage is not LeakagePolicy.OFF
+        read = ((one, self.writer.test_batches(one.task)) for one in evaluated)
+        folder = self.writer.evaluation_folder
+        try:
+            EvaluationSide.gather(read, passages).save(folder)
+        except OSError as error:
+            raise MachineError(
+                f"{folder}: {error.strerror}; mend that and run the build again: it goes on"
+            ) from error
+        self.writer.share_evaluation()
+
+    def _guarding(self, task: str, digest: str) -> Guarding:
         plan = self.blueprint
         return Guarding(
             policy=plan.leakage,
             conflicts=plan.conflicts.get(task, ()),
             verdicts=verdicts_of(plan.review, task),
-            side=folder,
+            side=self.writer.evaluation_folder,
             side_digest=digest,
         )
 
 
-def _save_side(splits: Mapping[Evaluated, Path], folder: Path, passages: bool) -> None:
-    """Gather everything that is scored and save it for the workers."""
-    read = ((evaluated, read_batches(split)) for evaluated, split in splits.items())
-    side = EvaluationSide.gather(read, passages)
-    try:
-        side.save(folder)
-    except OSError as error:
-        raise MachineError(
-            f"{folder}: {error.strerror}; mend that and run the build again: it goes on"
-        ) from error
-
-
-def _fruitless(out: Path) -> set[str]:
-    """The tasks of which nothing came when the bench in a folder was built."""
-    try:
-        manifest = read_manifest(out)
-    except BenchFolderError:
-        return set()
-    return {*manifest.failed, *manifest.empty}
-
-
-def _units(blueprint: Blueprint, writer: BenchWriter, fruitless: Collection[str]) -> Iterator[Unit]:
-    code = code_digest()
+def _units(blueprint: Blueprint, writer: Writer) -> Iterator[Unit]:
+    code, before = code_digest(), writer.manifest()
+    fruitless = {*before.failed, *before.empty} if before is not None else set()
     for planned in blueprint.tasks:
         yield Unit(
             task=planned.task,
@@ -188,13 +177,12 @@ def _units(blueprint: Blueprint, writer: BenchWriter, fruitless: Collection[str]
             seed=blueprint.options.seed,
             code=code,
             root=planned.root,
-            published=writer.task_folder(planned.task.id),
-            building=writer.building_folder(planned.task.id),
+            place=writer.place(planned.task.id),
             doubtful=planned.task.id in fruitless,
         )
 
 
-def _check_leftovers(out: Path, leftovers: set[str], replace: bool) -> None:
+def _check_leftovers(out: Path | str, leftovers: set[str], replace: bool) -> None:
     """Tasks of another selection may be hours of work: they go only if told so (the sample always)."""
     precious = sorted(task for task in leftovers if not task.partition("/")[2].startswith(SAMPLE_PREFIX))
     if precious and not replace:

@@ -1,8 +1,8 @@
 """One task's native files become one task's folder: the unit of work of a build.
 
 A unit depends on nothing but its spec, the native files and what its train split is guarded against. It writes
-only into its own new folder, and does not publish: the build renames the folder into place, so that a worker
-whose build is gone leaves nothing behind. A worker may die at any moment and the unit be begun again by another.
+only into its own new folder; how that becomes a part of the bench is the matter of its place
+(`task_registry.places`). A worker may die at any moment and the unit be begun again by another.
 
 Training examples are guarded against everything that is scored. So a build goes over the units twice: first
 `prepare` builds what is scored and finds out what is up to date, then `complete` builds what is trained on. A
@@ -22,8 +22,9 @@ from benchmark_builder.assemble import Assembly, TaskCaps, assemble
 from benchmark_builder.guard import Guarding, write_guarded
 from benchmark_builder.source import NativeTask, OpenTask
 from benchmark_builder.sources import SOURCES
-from task_registry.errors import BenchError, InputError, MachineError
+from task_registry.errors import BenchError, InputError, MachineError, RemoteError
 from task_registry.hashing import file_digest, text_digest
+from task_registry.places import Place
 from task_registry.schema import FORMAT_VERSION
 from task_registry.shards import SplitSummary, read_examples, write_split
 from task_registry.types import Assignment, BuiltTask, Example, Split, Task
@@ -43,10 +44,8 @@ class Unit:
     """Digest of the code and templates that build; a newer version builds again."""
     root: Path
     """The folder of all sources."""
-    published: Path
-    """The task's folder in the bench; a complete one with the same inputs is kept."""
-    building: Path
-    """The new folder to write into."""
+    place: Place
+    """Where they go; what is complete there and of the same inputs is kept."""
     native_digest: str = ""
     """Digest of the native files, once `prepare` has found it out."""
     guarding: Guarding | None = None
@@ -78,7 +77,8 @@ class _NothingToBuild(Exception):  # noqa: N818  (no error: the files are sound,
 def prepare(unit: Unit) -> Outcome:
     """Build one task, or find that its shards are up to date; one that is only trained on waits for `complete`.
 
-    Raises MachineError where the disk is full or refuses; every fault of the input is in the outcome.
+    Raises MachineError where the disk is full, or it or the store refuses; every fault of the input is in the
+    outcome.
     """
     return _told(unit, lambda: _prepare(unit))
 
@@ -93,15 +93,17 @@ def _told(unit: Unit, work: Callable[[], Outcome]) -> Outcome:
     try:
         return work()
     except _NothingToBuild as reason:
-        shutil.rmtree(unit.building)
+        shutil.rmtree(unit.place.building)
         return Outcome(unit.task.id, empty=str(reason))
     except MachineError:
         raise
+    except RemoteError as error:  # as with a full disk: what is up stays, and nothing more will go up
+        raise MachineError(str(error)) from error
     except BenchError as error:
-        shutil.rmtree(unit.building, ignore_errors=True)
+        shutil.rmtree(unit.place.building, ignore_errors=True)
         return Outcome(unit.task.id, error=str(error))
     except OSError as error:
-        name = error.filename or unit.building
+        name = error.filename or unit.place.building
         raise MachineError(
             f"{name}: {error.strerror}; mend that and run the build again: it goes on"
         ) from error
@@ -110,25 +112,40 @@ def _told(unit: Unit, work: Callable[[], Outcome]) -> Outcome:
 def _prepare(unit: Unit) -> Outcome:
     unit = dataclasses.replace(unit, native_digest=_native_digest(unit))
     trained, scored = unit.assignment.trained, unit.assignment.level is not None
-    published = read_task_record(unit.published)
-    if published is not None and published.inputs_digest == _inputs_digest(unit) and _whole(unit, published):
+    published = unit.place.published()
+    if published is not None and published.inputs_digest == _inputs_digest(unit):
         return Outcome(unit.task.id, published, native_digest=unit.native_digest, waits=trained)
-    built = _build(unit) if scored or not trained or unit.doubtful else None
+    built = None
+    if scored or not trained or unit.doubtful:
+        built = _build(unit)
+        if trained:
+            unit.place.keep()
+        else:
+            unit.place.publish()
     return Outcome(unit.task.id, built, fresh=not trained, native_digest=unit.native_digest, waits=trained)
 
 
 def _complete(unit: Unit) -> BuiltTask:
-    prepared = read_task_record(unit.building)
-    return _build(unit) if prepared is None else _guard(unit, prepared)
+    if unit.guarding is not None:
+        here = dataclasses.replace(unit.guarding, side=unit.place.evaluation())
+        unit = dataclasses.replace(unit, guarding=here)
+    prepared = None
+    if unit.assignment.level is not None or unit.doubtful:  # else `prepare` has kept nothing
+        unit.place.resume()
+        prepared = read_task_record(unit.place.building)
+    built = _build(unit) if prepared is None else _guard(unit, prepared)
+    unit.place.publish()
+    return built
 
 
 def _build(unit: Unit) -> BuiltTask:
     """Write all splits of a task; the train split guarded if it is known against what."""
     opened = SOURCES[unit.task.source].open(unit.root, unit.native, unit.task)
     assembly = assemble(opened, unit.assignment, unit.caps, unit.seed)
-    if unit.building.exists():  # what a worker that died has left
-        shutil.rmtree(unit.building)
-    unit.building.mkdir(parents=True)
+    building = unit.place.building
+    if building.exists():  # what a worker that died has left
+        shutil.rmtree(building)
+    building.mkdir(parents=True)
     built = BuiltTask(
         task=opened.task,
         assignment=unit.assignment,
@@ -149,13 +166,13 @@ def _build(unit: Unit) -> BuiltTask:
     if not built.counts and not built.dropped:
         raise _NothingToBuild(_why_nothing(opened, assembly))
     built = _with_dropped(built, assembly.dropped)
-    write_task_record(unit.building, built)
+    write_task_record(building, built)
     return built
 
 
 def _write(unit: Unit, built: BuiltTask, split: Split, examples: Iterable[Example]) -> BuiltTask:
     """Write one split and enter it into the record."""
-    folder = unit.building / split
+    folder = unit.place.building / split
     if split is not Split.TRAIN or unit.guarding is None:
         return _with_split(built, split, write_split(folder, unit.task.id, split, examples))
     level = unit.assignment.level
@@ -166,7 +183,7 @@ def _write(unit: Unit, built: BuiltTask, split: Split, examples: Iterable[Exampl
 
 def _guard(unit: Unit, prepared: BuiltTask) -> BuiltTask:
     """Guard the train split of a task that was built before it was known what is scored."""
-    train = unit.building / Split.TRAIN
+    train = unit.place.building / Split.TRAIN
     unguarded = train.with_name("train.unguarded")
     built = prepared
     if unit.guarding is not None and prepared.guard_digest != unit.guarding.digest:
@@ -176,7 +193,7 @@ def _guard(unit: Unit, prepared: BuiltTask) -> BuiltTask:
             train.rename(unguarded)
         examples = read_examples(unguarded) if Split.TRAIN in prepared.counts else ()
         built = _write(unit, prepared, Split.TRAIN, examples)
-        write_task_record(unit.building, built)
+        write_task_record(unit.place.building, built)
     shutil.rmtree(unguarded, ignore_errors=True)
     return built
 
@@ -208,11 +225,6 @@ def _why_nothing(opened: OpenTask, assembly: Assembly) -> str:
         if rules
         else f"only {pools} rows at hand, which the plan does not use"
     )
-
-
-def _whole(unit: Unit, built: BuiltTask) -> bool:
-    """Whether the published folder still holds every split that its record names."""
-    return all((unit.published / split / "state.json").is_file() for split in built.counts)
 
 
 def _native_digest(unit: Unit) -> str:

@@ -15,15 +15,19 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from task_registry.bench import MANIFEST, SHARDS, TASKS, Manifest
+from task_registry.bench import MANIFEST, SHARDS, TASKS, Manifest, read_manifest
 from task_registry.errors import BenchFolderError, MachineError
 from task_registry.hashing import text_digest
 from task_registry.records import arrow_schema, flatten, unflatten
-from task_registry.types import BuiltTask
+from task_registry.types import BuiltTask, Split
 
 BUILDING = ".building"
+EVALUATION = "evaluation"
+"""Below it: what is scored, gathered for the workers."""
 TASK_RECORD = "task.json"
 
 _OURS = frozenset({MANIFEST, TASKS, SHARDS, BUILDING})
@@ -65,11 +69,21 @@ class BenchWriter:
         finally:
             os.close(handle)
 
-    def published(self) -> dict[str, Path]:
-        """The folders of all complete tasks, by task id."""
+    def manifest(self) -> Manifest | None:
+        """The manifest of the finished bench that is there; None where there is none, or none that can be read."""
+        try:
+            return read_manifest(self.path)
+        except BenchFolderError:
+            return None
+
+    def published(self) -> set[str]:
+        """All complete tasks."""
         shards = self.path / SHARDS
-        records = sorted(shards.rglob(TASK_RECORD)) if shards.is_dir() else []
-        return {record.parent.relative_to(shards).as_posix(): record.parent for record in records}
+        return {record.parent.relative_to(shards).as_posix() for record in shards.rglob(TASK_RECORD)}
+
+    def place(self, task: str) -> FolderPlace:
+        """A task's place, for the worker that builds it."""
+        return FolderPlace(self.task_folder(task), self.building_folder(task), self.evaluation_folder)
 
     def task_folder(self, task: str) -> Path:
         """Where a task's shards lie once they are published."""
@@ -82,7 +96,17 @@ class BenchWriter:
     @property
     def evaluation_folder(self) -> Path:
         """Where what is scored is gathered for the workers of a build."""
-        return self.path / BUILDING / "evaluation"
+        return self.path / BUILDING / EVALUATION
+
+    def share_evaluation(self) -> None:
+        """Nothing is to be done: the workers see the folder."""
+
+    def test_batches(self, task: str) -> Iterator[Any]:
+        """Yield the record batches of a task's test split, published or not, from a memory map."""
+        from task_registry.shards import read_batches
+
+        building = self.building_folder(task)
+        yield from read_batches((building if building.exists() else self.task_folder(task)) / Split.TEST)
 
     def publish(self, task: str) -> None:
         """Rename a task's finished folder into place, instead of the one that is there."""
@@ -109,16 +133,9 @@ class BenchWriter:
 
     def finish(self, tasks: Iterable[BuiltTask], manifest: Manifest) -> Manifest:
         """Write `tasks.parquet`, then the manifest, completed by the bench's digest: the bench is whole."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        ordered = sorted(tasks, key=lambda built: built.task.id)
-        manifest = dataclasses.replace(manifest, digest=bench_digest(ordered))
-        table = pa.Table.from_pylist([flatten(built) for built in ordered], schema=arrow_schema())
         building = self.path / BUILDING
         building.mkdir(exist_ok=True)
-        pq.write_table(table, building / TASKS, compression="zstd")
-        _write_json(building / MANIFEST, dataclasses.asdict(manifest))
+        manifest = write_facts(building, tasks, manifest)
         (building / TASKS).replace(self.path / TASKS)
         (building / MANIFEST).replace(self.path / MANIFEST)
         return manifest
@@ -129,16 +146,65 @@ class BenchWriter:
             self._unchanged = False
 
 
+@dataclass(frozen=True, slots=True)
+class FolderPlace:
+    """A task's place in a folder that all workers see: they write below `.building/`, the build renames."""
+
+    final: Path
+    """Where the task's shards lie once they are published."""
+    building: Path
+    side: Path
+    """Where what is scored is gathered."""
+
+    def published(self) -> BuiltTask | None:
+        """The record of what is published of the task; None where nothing is, or not all that it names."""
+        built = read_task_record(self.final)
+        if built is None or not all((self.final / split / "state.json").is_file() for split in built.counts):
+            return None
+        return built
+
+    def keep(self) -> None:
+        """Nothing is to be done: it lies where the next worker looks."""
+
+    def resume(self) -> None:
+        """Nothing is to be done: it lies where it was written."""
+
+    def publish(self) -> None:
+        """Nothing is to be done: a worker whose build is gone must change nothing, so the build does it."""
+
+    def evaluation(self) -> Path:
+        """The folder of what is scored."""
+        return self.side
+
+
 def check_ours(path: Path) -> None:
     """Make sure that a folder is a bench, a part of one, empty or absent; else raise BenchFolderError."""
     if not path.exists():
         return
     if not path.is_dir():
         raise BenchFolderError(f"{path}: a file, expected a folder; choose another --out")
-    foreign = sorted({entry.name for entry in path.iterdir()} - _OURS)
+    check_names(path, (entry.name for entry in path.iterdir()))
+
+
+def check_names(place: str | Path, names: Iterable[str]) -> None:
+    """Make sure that the names of what lies at a place are those of a bench; else raise BenchFolderError."""
+    foreign = sorted(set(names) - _OURS)
     if foreign:
-        names = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
-        raise BenchFolderError(f"{path}: holds {names}, which is no bench; choose another --out")
+        listed = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+        raise BenchFolderError(f"{place}: holds {listed}, which is no bench; choose another --out")
+
+
+def write_facts(folder: Path, tasks: Iterable[BuiltTask], manifest: Manifest) -> Manifest:
+    """Write `tasks.parquet` and the manifest to a folder; returns the manifest, completed by the bench's digest."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(tasks, key=lambda built: built.task.id)
+    manifest = dataclasses.replace(manifest, digest=bench_digest(ordered))
+    table = pa.Table.from_pylist([flatten(built) for built in ordered], schema=arrow_schema())
+    pq.write_table(table, folder / TASKS, compression="zstd")
+    _write_json(folder / MANIFEST, dataclasses.asdict(manifest))
+    return manifest
 
 
 def bench_digest(tasks: Iterable[BuiltTask]) -> str:
@@ -159,8 +225,16 @@ def write_task_record(folder: Path, built: BuiltTask) -> None:
 def read_task_record(folder: Path) -> BuiltTask | None:
     """Read a task's record, or None where it is absent or not readable: then the task is built again."""
     try:
-        return unflatten(json.loads((folder / TASK_RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return parse_task_record((folder / TASK_RECORD).read_bytes())
+    except OSError:
+        return None
+
+
+def parse_task_record(content: bytes) -> BuiltTask | None:
+    """Read a task's record; None where it is not readable."""
+    try:
+        return unflatten(json.loads(content.decode("utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
+    default="data",
     show_default=True,
-    help="Folder of the bench; an unfinished build in it goes on.",
+    help="Folder of the bench, or a URL such as s3://BUCKET/PATH; an unfinished build there goes on.",
 )
 @click.option(
     "--sources",
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 @click.option("--replace", is_flag=True, help="Remove tasks in --out that this build would not make.")
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and build nothing.")
 def build(
-    out: Path,
+    out: str,
     sources: Path | None,
     sample: bool,
     source: tuple[str, ...],
@@ -82,21 +81,23 @@ def build(
       optiml-bench build --sources ~/sources --out data/ --workers 8
     """  # fmt: skip
     from benchmark_builder.blueprint import BuildOptions, draw_up
+    from task_registry.destination import check_destination
     from task_registry.errors import IncompleteError
     from task_registry.leakage import LeakagePolicy
-    from task_registry.writer import check_ours
+    from task_registry.objects.client import local_path
 
-    check_ours(out)
+    place = local_path(out) or out
+    check_destination(place)
     runs_on = engine_of(engine, workers, address)
     policy = LeakagePolicy(leakage) if leakage else None
     blueprint = draw_up(BuildOptions(sources, sample, source, tasks, cap, seed, plan, policy, review))
     _say_what(blueprint)
     if dry_run:
-        _say_plan(blueprint, out)
+        _say_plan(blueprint, place)
         return
     started = time.monotonic()
-    report = _build_with_progress(blueprint, out, runs_on, replace)
-    _say_result(report, out, time.monotonic() - started)
+    report = _build_with_progress(blueprint, place, runs_on, replace)
+    _say_result(report, place, time.monotonic() - started)
     failed = len(report.manifest.failed)
     if failed:
         raise IncompleteError(
@@ -104,7 +105,7 @@ def build(
         )
 
 
-def _build_with_progress(blueprint: Blueprint, out: Path, engine: Engine, replace: bool) -> BuildReport:
+def _build_with_progress(blueprint: Blueprint, out: Path | str, engine: Engine, replace: bool) -> BuildReport:
     from benchmark_builder.build import build as run
     from benchmark_builder.unit import Outcome
     from optiml_bench.console import progress_bar
@@ -137,7 +138,7 @@ def _say_what(blueprint: Blueprint) -> None:
         click.echo(f"  skipped: {name} (not in the catalogue; your own tasks go into custom/)")
 
 
-def _say_plan(blueprint: Blueprint, out: Path) -> None:
+def _say_plan(blueprint: Blueprint, out: Path | str) -> None:
     from optiml_bench.console import size_text
 
     levels = [planned.assignment.level or "train" for planned in blueprint.tasks]
@@ -153,7 +154,7 @@ def _say_plan(blueprint: Blueprint, out: Path) -> None:
         click.echo(f"  would fail: {error}")
 
 
-def _say_result(report: BuildReport, out: Path, seconds: float) -> None:
+def _say_result(report: BuildReport, out: Path | str, seconds: float) -> None:
     from optiml_bench.console import print_table
     from task_registry.types import Split
 
