@@ -22,6 +22,7 @@ from statistics import NormalDist
 from evaluation.aggregate import paired_difference
 from evaluation.bootstrap import Resampling
 from evaluation.means import Difference, Key, Scope
+from evaluation.metrics import METRICS
 from evaluation.predictions import Key as PromptKey
 from evaluation.report.examples import scores_of_answers
 from evaluation.run import RunRecord, TaskRecord
@@ -330,6 +331,12 @@ def _notes(
         f"{len(judged):,} intervals of {resampling.confidence:.0%}: about {chance:.0f} leave out zero (*) where "
         f"nothing differs; {clear:,} do, and {held:,} hold (**) when each family is judged together by Holm's method"
     )
+    compared = [task for task in first.tasks if task.placement.task not in left_out]
+    if whole := sorted({str(task.metric) for task in compared if METRICS[task.metric].reference is not None}):
+        yield (
+            f"an example is won or lost by whether it is right, also under {', '.join(whole)}: these judge a task as "
+            "a whole, and may change the other way"
+        )
     if first.model.dtype != second.model.dtype:
         yield f"computed in {first.model.dtype} and in {second.model.dtype}"
     if first.tokenizer != second.tokenizer:

@@ -267,3 +267,14 @@ def test_sample_data_is_named_first(tmp_path: Path) -> None:
     found = compare(one, one)
     assert found.sample and found.notes[0].startswith("sample data")
     assert not any(math.isnan(change.value) for change in found.changes)
+
+
+def test_metrics_that_judge_a_task_as_a_whole_are_named(tmp_path: Path, bench: Bench) -> None:
+    """Their examples have no score of their own, only a rightness."""
+    whole = make_bench(
+        tmp_path / "whole", ToyTask("flan/f1", numbered(8, options=CHOICES), metric=Metric.MACRO_F1)
+    )
+    for data, named in ((bench, False), (whole, True)):
+        one = report(tmp_path / data.path.name / "run", data, lambda *_: True)
+        notes = [note for note in compare(one, one).notes if "won or lost by whether it is right" in note]
+        assert [("macro_f1" in note) for note in notes] == [True] * named

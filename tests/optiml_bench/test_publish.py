@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from kit import TOP, build_folder, command, folder_digests
@@ -52,10 +53,12 @@ def test_publish_then_export_from_there(data: Path, hub: WritableHub, tmp_path: 
     again = command("publish", data, "--repo-id", REPO, *allowed, **variables)
     assert "holds this bench already" in again.stdout
     assert len(hub.repositories[REPO].commits) == 2
-    there = command("export", f"hf://{REPO}@{digest}", "--split", "test", **variables)
-    here = command("export", data, "--split", "test")
-    assert there.stdout == here.stdout
-    assert len(here.stdout.splitlines()) == manifest.examples["test"]
+    file = tmp_path / "test.parquet"
+    form = ("--split", "test", "--format", "messages")
+    there = command("export", f"hf://{REPO}@{digest}", *form, "--out", file, **variables)
+    here = command("export", data, *form)
+    assert pq.read_table(file).to_pylist() == [json.loads(line) for line in here.stdout.splitlines()]
+    assert f"{file}: {manifest.examples['test']} test examples" in there.stdout
     assert f"Bearer {SECRET}" in hub.authorizations, "the token was used"
     for done in (first, again, there):
         assert SECRET not in done.stdout + done.stderr
