@@ -5,6 +5,7 @@ The Hub is a server on 127.0.0.1, asked by the real client; out of reach it is a
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,15 @@ def test_a_model_of_the_hub_is_loaded_and_again_when_the_hub_is_gone(
         "not in the Hub's cache, and the Hub cannot be reached; check the name and the network",
     )
     assert capfd.readouterr().err == "", "nobody is told of attempts"
+
+
+def test_a_revision_is_the_one_that_is_loaded(hub: LocalHub, files: dict[str, bytes]) -> None:
+    config = json.loads(files["config.json"]) | {"max_position_embeddings": 300}
+    commit = hub.repos[NAME].commit(files | {"config.json": json.dumps(config).encode()}, branch="v2")
+    assert load_tokenizer(ModelOptions(NAME, revision="v2"))[1] == 300
+    assert load_tokenizer(ModelOptions(NAME, revision=commit))[1] == 300
+    assert load_tokenizer(ModelOptions(NAME))[1] == 512
+    assert locate(NAME, revision="v2").commit == commit
 
 
 def test_an_adapter_of_the_hub_is_fetched_without_what_else_lies_there(hub: LocalHub) -> None:

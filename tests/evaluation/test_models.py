@@ -262,6 +262,37 @@ def test_a_model_that_brings_its_own_code_is_not_run_unasked(folder: Path) -> No
     refused(ModelOptions(str(folder)), "allow it with --trust-remote-code")
 
 
+@pytest.mark.filterwarnings(
+    "ignore:unclosed file:ResourceWarning"
+)  # transformers leaves the code's file open
+def test_a_model_that_brings_its_own_code_is_run_when_that_is_allowed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "homemade",
+        "auto_map": {"AutoConfig": "homemade.Config", "AutoModelForCausalLM": "homemade.Model"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "homemade.py").write_text(
+        "from transformers import OPTConfig, OPTForCausalLM\n"
+        "class Config(OPTConfig):\n    model_type = 'homemade'\n"
+        "class Model(OPTForCausalLM):\n    config_class = Config\n"
+    )
+    record = load_model(ModelOptions(str(folder), trust_remote_code=True)).describe()
+    assert (record.architecture, record.path) == ("Model", "shared")
+
+
+def test_a_model_may_be_spread_over_devices(stored: Path) -> None:
+    """As far as a machine without a GPU can tell: through accelerate, to the same results."""
+    pytest.importorskip("accelerate")
+    spread, whole = (load_model(ModelOptions(str(stored), device_map=how)) for how in ("auto", None))
+    assert spread.describe() == whole.describe()
+    assert sums(spread) == sums(whole)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
