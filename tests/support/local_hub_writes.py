@@ -390,7 +390,9 @@ class _Handler(BaseHTTPRequestHandler):
                     "verify": {"href": f"{self.hub.endpoint}/lfs/verify"},
                 }
             objects.append(answer)
-        raise _Answer(200, {"transfer": "basic", "objects": objects})
+        # Version 1 of the client lets the Hub choose; version 2 takes Xet unasked.
+        xet = self.hub.xet is not None and "xet" in asked.get("transfers", ())
+        raise _Answer(200, {"transfer": "xet" if xet else "basic", "objects": objects})
 
     def on_put(self, oid: str) -> None:
         partial = self.hub.folder / f"{oid}.{threading.get_ident()}"
@@ -447,7 +449,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._writer()
         self._files(repo, revision)
         facts = {"casUrl": f"local://{self.hub.xet}", "accessToken": "of-xet", "exp": int(time.time()) + 3600}
-        raise _Answer(200, facts)
+        names = {"X-Xet-Cas-Url": "casUrl", "X-Xet-Access-Token": "accessToken", "X-Xet-Token-Expiration": "exp"}
+        raise _Answer(200, facts, {header: str(facts[name]) for header, name in names.items()})
 
     def on_tag(self, repo: str, revision: str) -> None:
         tag = json.loads(self.body)["tag"]
