@@ -88,9 +88,9 @@ def normalised(text: str) -> str:
     `[-58, 85]` would be `[58, 85]`, and `a < b` would be `a > b`: other questions with other answers. A text
     that has neither words nor symbols keeps its punctuation.
     """
-    data = _folded(text, symbols=True).encode().translate(_KEY_BYTES)
+    data = _folded(text, symbols=True).encode("utf-8", "surrogatepass").translate(_KEY_BYTES)
     data = _SYMBOL.sub(rb" \g<0> ", _HYPHEN.sub(b" ", data))
-    return b" ".join(data.split()).decode() or " ".join(text.split())
+    return b" ".join(data.split()).decode("utf-8", "surrogatepass") or " ".join(text.split())
 
 
 def duplicate_key(*texts: str) -> int:
@@ -104,7 +104,7 @@ def folded_words(texts: Sequence[str]) -> bytes:
     joined = _ROW_BREAK.join((*rows, ""))
     if joined.count(_ROW_BREAK) != len(rows):  # a native text holds the character
         joined = _ROW_BREAK.join((*(row.replace(_ROW_BREAK, BREAK) for row in rows), ""))
-    data = joined.encode().translate(_WORD_BYTES)
+    data = joined.encode("utf-8", "surrogatepass").translate(_WORD_BYTES)
     for end in ENDS:
         data = data.replace(end, b" " + end + b" ")
     return data

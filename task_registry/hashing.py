@@ -11,7 +11,12 @@ from pathlib import Path
 
 def hash64(*parts: str) -> int:
     """Hash the NUL-joined UTF-8 of `parts` to an integer in [0, 2**64)."""
-    return int.from_bytes(blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(_joined(parts), digest_size=8).digest(), "big")
+
+
+def _joined(parts: tuple[str, ...]) -> bytes:
+    # Half a surrogate pair is no text, but it is the writer of a shard that refuses it, by its place.
+    return "\0".join(parts).encode("utf-8", "surrogatepass")
 
 
 def choice_hash(seed: int, task: str, example_id: str, purpose: str) -> int:
@@ -21,7 +26,7 @@ def choice_hash(seed: int, task: str, example_id: str, purpose: str) -> int:
 
 def text_digest(*parts: str) -> str:
     """A 128-bit hexadecimal digest of the NUL-joined UTF-8 of `parts`."""
-    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    return blake2b(_joined(parts), digest_size=16).hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -195,3 +195,9 @@ def test_chunks_hold_every_text_once_and_in_order(monkeypatch: pytest.MonkeyPatc
         cut = list(chunks(form))
         assert [text for chunk in cut for text in chunk] == texts == list(rows_of(form))
         assert all(sum(map(len, chunk)) <= 20 for chunk in cut if len(chunk) > 1)
+
+
+def test_half_a_surrogate_pair_is_folded_like_any_sign() -> None:
+    """It is the writer of a shard that refuses it, by its place."""
+    assert normalised("The \ud800 Ferry") == normalised("the \ud800 ferry")
+    assert folded_words(["\ud800 Ferry"])
