@@ -27,6 +27,11 @@ from task_registry.errors import InputError, Place, quote
 MAX_VALUES = 2
 MAX_VALUE_WORDS = 6
 MAX_VALUE_LENGTH = 80
+MILLION = 1_000_000
+MAX_BYTES = 10 * MILLION
+"""Of one value, as the database gives it."""
+MAX_STEPS = 300 * MILLION
+"""Of SQLite's machine for one column; a row takes about ten."""
 COMMON_WORDS = frozenset(
     ["a", "an", "and", "id", "in", "is", "it", "many", "no", "of", "or", "the", "to", "yes"]
 )
@@ -110,6 +115,7 @@ class Values:
         try:
             connection = sqlite3.connect(f"{(self.root / file).resolve().as_uri()}?mode=ro", uri=True)
             try:
+                _bound(connection, file, table)
                 connection.text_factory = bytes
                 for (value,) in connection.execute(f'SELECT DISTINCT "{name}" FROM "{of}"'):
                     if isinstance(value, bytes):
@@ -119,6 +125,17 @@ class Values:
         except sqlite3.Error as error:
             found = f"{error} (table {table}, column {column})"
             raise InputError(file, found, "the database of this schema", "bring the file again") from error
+
+
+def _bound(connection: sqlite3.Connection, file: Path, table: str) -> None:
+    """Keep a strange database from growing without end; InputError for a view, which is a program."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
+    left = iter(range(MAX_STEPS // MILLION))
+    connection.set_progress_handler(lambda: next(left, None) is None, MILLION)
+    query = "SELECT type FROM sqlite_master WHERE name = ? COLLATE NOCASE"
+    kinds = {kind for (kind,) in connection.execute(query, (table,))}
+    if "view" in kinds:
+        raise InputError(file, f"a view {quote(table)}", "a table", "bring the file again")
 
 
 def _words(text: str) -> list[str]:

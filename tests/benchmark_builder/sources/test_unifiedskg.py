@@ -361,6 +361,32 @@ def test_a_database_that_is_none_or_lacks_a_table_is_told(tmp_path: Path) -> Non
         rendered(tmp_path, "spider")
 
 
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        (
+            "VIEW Boat AS WITH RECURSIVE c(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM c) SELECT n Id FROM c",
+            "a view",
+        ),
+        ("TABLE Boat (Id TEXT AS (hex(zeroblob(90000000))), b INTEGER)", "string or blob too big"),
+    ],
+)
+def test_a_database_that_is_a_program_is_refused(tmp_path: Path, statement: str, found: str) -> None:
+    """SQLite would carry these out: one without end, the other with gigabytes."""
+    write_spider(tmp_path, "Which?")
+    write_database(tmp_path, b"")
+    connection = sqlite3.connect(
+        tmp_path / "unifiedskg" / "spider" / "database" / "harbour" / "harbour.sqlite"
+    )
+    connection.execute(f"CREATE {statement}")
+    if statement.startswith("TABLE"):
+        connection.execute("INSERT INTO Boat (b) VALUES (1)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(InputError, match=rf"harbour\.sqlite: found {found}"):
+        rendered(tmp_path, "spider")
+
+
 def test_a_question_about_an_unknown_database_is_told(tmp_path: Path) -> None:
     write_spider(tmp_path, "Which?", db_id="airport")
     with pytest.raises(
