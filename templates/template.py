@@ -29,8 +29,8 @@ LABEL_NAMES = frozenset(("label", "answer", "answerKey", "gold_label"))
 """Fields of these names are labels, and hidden where they are empty, even if the answer has other parts too."""
 
 FAULTS = (
-    TemplateError, OverBudgetError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError,
-    TypeError, ValueError,
+    TemplateError, OverBudgetError, ArithmeticError, AttributeError, LookupError, MemoryError, NameError,
+    RecursionError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 """What a template or a row can raise in a rendering; anything else is a fault of ours."""
 

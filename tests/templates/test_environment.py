@@ -341,3 +341,35 @@ def test_the_text_is_upstreams(source: str, fields: dict[str, Any]) -> None:
             output(source, fields)
     else:
         assert (output(source, fields) or "") == expected
+
+
+SHARED = "{% set l = [[]] %}{% for i in range(40) %}{% set _ = l.append([l[-1], l[-1]]) %}{% endfor %}"
+TWINS = f"{SHARED}{SHARED.replace('l ', 'm ').replace('l.', 'm.').replace('l[', 'm[')}"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (SHARED + "{{ '%s' % l }}", "does not come to an end"),
+        (SHARED + "{{ '%r' % (l[-1],) }}", "does not come to an end"),
+        (TWINS + "{{ l[-1] == m[-1] }}", "does not come to an end"),
+        (TWINS + "{{ [l[-1], m[-1]] | max }}", "does not come to an end"),
+        ("{% set d = {} %}{% for i in range(99) %}{% set _ = d.update({i: d}) %}{% endfor %}{{ d }}", "end"),
+        (
+            "{% set n = namespace(t=()) %}{% for i in range(60) %}{% set n.t = (n.t, n.t) %}{% endfor %}{{ {n.t: 1} }}",
+            "end",
+        ),
+        (
+            "{% set n = namespace(a=9) %}{% for i in range(60) %}{% set n.a = n.a * n.a %}{% endfor %}{{ n.a }}",
+            "bits",
+        ),
+        ("{{ ('f' * 100000) | int(0, 16) // 7 }}", "digits"),
+        ("{{ 9 ** 99999 // 7 }}", "bits"),
+        ("{{ 1e999 }}", "name 'inf' is not defined"),
+        ("{% for i in text %}" * 30 + "{% endfor %}" * 30, "nested blocks"),
+    ],
+)
+def test_little_cannot_be_made_much_of_by_sharing_or_by_long_numbers(source: str, found: str) -> None:
+    """Lists that hold each other many times over are small, but not what is printed, compared or hashed of them."""
+    with pytest.raises(InputError, match=found):
+        output(f"{source}{{{{ text[:0] }}}}")
