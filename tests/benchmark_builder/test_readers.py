@@ -199,3 +199,39 @@ def test_columns_of_numbers_and_truth_values_are_told(tmp_path: Path) -> None:
         "gap": 7,
     }
     assert types["gap"]("") is None
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+@pytest.mark.parametrize("content", ["9" * 5_000, "[" * 100_000], ids=["a long number", "nested lists"])
+def test_json_that_python_does_not_take_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=f"{name}.*: found "):
+        list(read_rows(tmp_path, Path(name)))
+
+
+@pytest.mark.parametrize("wrong", [1 << 30, -1], ids=["beyond the file", "negative"])
+def test_an_offset_that_leads_out_of_a_batch_is_refused(tmp_path: Path, wrong: int) -> None:
+    """Read, the one would end the process; the other is a length below zero."""
+    file = tmp_path / "rows.arrow"
+    write_stream(file, [{"text": "a" * 40}, {"text": "b" * 40}])
+    content = file.read_bytes()
+    offsets = (0).to_bytes(4, "little") + (40).to_bytes(4, "little") + (80).to_bytes(4, "little")
+    assert content.count(offsets) == 1
+    broken = offsets[:4] + wrong.to_bytes(4, "little", signed=True) + offsets[8:]
+    file.write_bytes(content.replace(offsets, broken))
+    with pytest.raises(InputError, match=r"rows\.arrow: found "):
+        list(read_rows(tmp_path, Path("rows.arrow")))
+
+
+def test_text_that_is_no_utf8_in_a_table_is_refused(tmp_path: Path) -> None:
+    for name, write in (("rows.arrow", write_stream), ("rows.parquet", write_parquet)):
+        write(tmp_path / name, [{"text": "harbour"}])
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content.replace(b"harbour", b"harb\xffur"))
+        with pytest.raises(InputError, match=f"{name}: found "):
+            list(read_rows(tmp_path, Path(name)))
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long"):
+        list(read_rows(tmp_path, Path("a" * 300 + ".jsonl")))

@@ -186,3 +186,37 @@ def test_a_full_disk_is_told_with_the_file_and_loses_nothing(tmp_path: Path) -> 
 
 def test_no_folder_means_no_predictions(tmp_path: Path) -> None:
     assert Predictions(tmp_path / "nothing").keys == set()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": ["flan/a"]},
+        {"example_id": 7},
+        {"template": "\ud800"},
+        {"shots": "5"},
+        {"shots": 1 << 70},
+        {"shots": True},
+        {"demonstration_seed": 0.5},
+        {"references": []},
+        {"references": "yes"},
+        {"options": ["yes", None]},
+        {"options": []},
+        {"option_logprobs": [-1.0]},
+        {"option_tokens": [1, 1, 1]},
+        {"choice": 2},
+        {"choice": -1},
+        {"kind": "guess"},
+        {"finish": {}},
+        {"unheard": 1},
+    ],
+)
+def test_a_line_whose_parts_are_of_other_types_is_refused(change: dict[str, object]) -> None:
+    fields = json.loads(to_line(scored(1))) | change
+    with pytest.raises(InputError, match="expected a prediction"):
+        from_line(json.dumps(fields).encode(), Place(Path("x")))
+
+
+def test_a_line_nested_without_end_is_refused() -> None:
+    with pytest.raises(InputError, match="expected a prediction"):
+        from_line(b"[" * 100_000, Place(Path("x")))

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from kit import build_folder
 
@@ -112,3 +114,42 @@ def test_the_manifest_has_nothing_of_the_machine(built: Path) -> None:
     assert str(Path.home()) not in text
     assert str(built) not in text
     assert json.loads(text)["sample"] is True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sources": [1]},
+        {"sources": {"flan": {"origin": 1, "tasks": 1, "fingerprint": ""}}},
+        {"seed": "0"},
+        {"tasks": 1.5},
+        {"dropped": {"over_cap": None}},
+        {"plan": "\ud800"},
+        {"failed": ["flan/a"]},
+        {"unheard": 1},
+    ],
+)
+def test_a_manifest_with_another_type_is_refused(
+    built: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    folder = copy(built, tmp_path / "data")
+    content = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+    (folder / "bench.json").write_text(json.dumps(content | change), encoding="utf-8")
+    with pytest.raises(BenchFolderError, match="not a readable manifest"):
+        Bench.open(folder)
+
+
+def test_a_manifest_nested_without_end_is_refused(built: Path, tmp_path: Path) -> None:
+    folder = copy(built, tmp_path / "data")
+    (folder / "bench.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(BenchFolderError, match="not a readable manifest"):
+        Bench.open(folder)
+
+
+def test_a_task_whose_name_would_leave_its_folder_is_refused(built: Path, tmp_path: Path) -> None:
+    folder = copy(built, tmp_path / "data")
+    table = pq.read_table(folder / "tasks.parquet")
+    rows = [row | {"id": "flan/../../elsewhere"} for row in table.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / "tasks.parquet")
+    with pytest.raises(BenchFolderError, match="would leave its folder"):
+        Bench.open(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import datasets
@@ -145,3 +146,28 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         writer.write_batch(pa.record_batch([pa.array(["x"])], schema=other))
     with pytest.raises(BenchFolderError, match="another schema"):
         list(read_examples(tmp_path / "test"))
+
+
+@pytest.mark.parametrize(
+    "name", ["../data-00000-of-00001.arrow", "/dev/zero", "", "data-00000-of-00001.arrow/..", 7]
+)
+def test_a_file_that_is_none_of_the_folder_is_not_opened(tmp_path: Path, name: object) -> None:
+    write_split(tmp_path / "train", "flan/a", Split.TRAIN, [example(1)])
+    (tmp_path / "train" / "data-00000-of-00001.arrow").rename(tmp_path / "data-00000-of-00001.arrow")
+    (tmp_path / "train" / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+    with pytest.raises(BenchFolderError, match=r"no readable state\.json"):
+        list(read_examples(tmp_path / "train"))
+
+
+def test_bytes_overwritten_anywhere_are_refused_or_read_and_end_no_process(tmp_path: Path) -> None:
+    """Without validation, about one in twenty of these ends the process by reading beyond its memory."""
+    write_split(tmp_path / "train", "flan/a", Split.TRAIN, [example(n) for n in range(5)])
+    file = tmp_path / "train" / "data-00000-of-00001.arrow"
+    sound, refused = file.read_bytes(), 0
+    for at in range(0, len(sound) - 8, 8):
+        file.write_bytes(sound[:at] + b"\xff\xff\xff\x7f" + sound[at + 4 :])
+        try:
+            list(read_examples(tmp_path / "train"))
+        except BenchFolderError:
+            refused += 1
+    assert refused > 50

@@ -227,3 +227,12 @@ def test_the_digest_is_what_its_description_says() -> None:
     empty = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # Git's id of an empty file
     lines = f"{empty} a/b\n{empty} a/c\n".encode()
     assert content_digest({"a/c": empty, "a/b": empty}) == hashlib.sha256(lines).hexdigest()
+
+
+def test_a_member_without_a_name_is_no_file(tmp_path: Path) -> None:
+    content = bytearray(zipped({"tides": b"low", "a": b""}))
+    end = content.rindex(b"PK\x01\x02")
+    content[end + 28 : end + 30] = b"\0\0"  # the length of the last member's name
+    content[end + 46 : end + 47] = b""
+    with pytest.raises(InputError, match="found "):
+        unpack(written(tmp_path, "a", bytes(content)), {"x/": ["rain"]}, tmp_path / "out")
