@@ -333,9 +333,10 @@ def packed(suffix: str, entries: Sequence[Entry]) -> bytes:
 
 
 NAMES = (
-    "../outside/secret.jsonl", "/tmp/hostile", "top/../../outside/x", "..", ".", "", "top", "top/", "top/rows.jsonl",
+    "../outside/secret.jsonl", "/var/hostile", "top/../../outside/x", "..", ".", "", "top", "top/", "top/rows.jsonl",
     "top/b", "top//rows.jsonl", "./top/rows.jsonl", "top/b/../rows.jsonl", "top\\..\\x", "C:\\x", "top/rows.jsonl/x",
-    "top/" + "a" * 300, "top/" + "d/" * 300 + "x.tsv", "top/\0x.tsv", "top/\ud800.tsv", "top/é.tsv", "top/b/-rf", "top/ ", "~/x",
+    "top/" + "a" * 300, "top/" + "d/" * 300 + "x.tsv", "top/\0x.tsv", "top/\ud800.tsv", "top/é.tsv", "top/b/-rf",
+    "top/ ", "~/x",
 )  # fmt: skip
 KINDS = (
     tarfile.REGTYPE,
@@ -447,7 +448,7 @@ def continued_run(folder: Path, place: str) -> None:
     (run,) = find_runs(folder / "results")
     if place.endswith(RUN):
         record = read_run(run)
-        record.name, record.settings(), record.stands()  # noqa: B018
+        record.name, record.settings(), record.stands()
     PredictionWriter(run).close()
     found = Predictions(run)
     for task in found.tasks:

@@ -3,8 +3,8 @@
     python fuzz_worker.py order.json
 
 Writes a line of JSON for every case that it survives to what was its standard output. Memory is limited to a
-gigabyte more than the process has when it begins, a case to what the order says; a case that opens a file outside of the
-target's folder for writing, reads one of the folder `outside`, or starts a process or a connection, has failed.
+gigabyte more than the process has when it begins, a case to what the order says; a case that opens a file outside
+of the target's folder for writing, reads one of the folder `outside`, or starts a process or a connection, has failed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,19 @@ LONGEST = 2_100
 """Characters of an error's line."""
 
 CHANGES = frozenset(
-    "os.remove os.rename os.rmdir os.mkdir os.symlink os.link os.truncate os.chmod os.chown os.utime os.mkfifo".split()
+    (
+        "os.remove",
+        "os.rename",
+        "os.rmdir",
+        "os.mkdir",
+        "os.symlink",
+        "os.link",
+        "os.chmod",
+        "os.chown",
+        "os.utime",
+    )
 )
-RELATIVE = frozenset(
-    "os.remove os.rmdir os.mkdir os.rename os.link os.symlink os.chmod os.chown os.utime".split()
-)
-"""Those whose last argument may be an open folder."""
+"""Events of `sys.addaudithook` whose last argument may be an open folder that the path is relative to."""
 NEVER = (
     "subprocess.", "socket.connect", "socket.bind", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn",
     "ctypes.dlopen", "os.kill", "pickle.find_class", "webbrowser.",
@@ -60,8 +67,8 @@ class Watch:
             path, _, flags = arguments
             writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND))
             self.look("open", path, writes)
-        elif event in CHANGES:
-            folder = arguments[-1] if isinstance(arguments[-1], int) and event in RELATIVE else -1
+        elif event in CHANGES or event == "os.truncate":
+            folder = arguments[-1] if isinstance(arguments[-1], int) and event in CHANGES else -1
             for path in arguments[:2]:
                 self.look(event, path, True, folder)
         elif event == "sqlite3.connect":
@@ -127,7 +134,7 @@ def _where(error: BaseException) -> str:
 
 def hostile(target: Any, files: dict[str, bytes], seed: int, number: int) -> tuple[str, bytes]:
     """The case of that number: the place, and the hostile content."""
-    rng = Random(f"{seed} {target.name} {number}")  # noqa: S311
+    rng = Random(f"{seed} {target.name} {number}")
     place = rng.choice(sorted(files))
     return place, target.make(rng, place, files[place])
 
