@@ -37,8 +37,9 @@ LITERALS = (
     b"null", b"NaN", b"-Infinity", b"1e999", b"9" * 5_000, b"-" + b"9" * 20, b"[" * 5_000, b'{"a":' * 2_000, b"[]",
     b'"\\ud800"', b'"\\u0000"', b"\xef\xbb\xbf", b"\xff\xfe", b"\x00", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\r",
     b"\n", b"\n\n", b"\t", b"\\t", b'"', b"'", b",", b":", b"&a [*a, *a]", b"*a", b"&a", b"<<: *a",
-    b"!!python/object:os.system", b"!!binary x", b"2001-99-99", b"0x" + b"f" * 5_000, b"1:99:99.", b"{{ 9 ** 9 ** 9 }}", b"{%",
-    b"\x1a", b"\xe2\x80\xa8", b"- " * 500, b"? ", b"|", b">", b"%YAML 9.9\n---", b"---\n", b"...\n", b"\x85", b"a" * 70_000,
+    b"!!python/object:os.system", b"!!binary x", b"2001-99-99", b"0x" + b"f" * 5_000, b"1:99:99.",
+    b"{{ 9 ** 9 ** 9 }}", b"{%", b"\x1a", b"\xe2\x80\xa8", b"- " * 500, b"? ", b"|", b">",
+    b"%YAML 9.9\n---", b"---\n", b"...\n", b"\x85", b"a" * 70_000,
 )  # fmt: skip
 """What is put into text files."""
 
