@@ -60,7 +60,10 @@ class PromptOptions:
     explanations: bool = False
     """Whether a demonstration's explanation precedes its answer."""
     chat_template: bool = False
-    """Whether prompts pass through the tokenizer's chat template, demonstrations as turns."""
+    """Whether prompts pass through the tokenizer's chat template, demonstrations as turns.
+
+    Options then stand where the template writes an answer, usually without a space before them.
+    """
     limit: int | None = None
     """Examples of each task, each with all its templates."""
     seed: int = 0

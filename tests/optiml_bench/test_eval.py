@@ -80,6 +80,7 @@ def test_the_sample_is_evaluated_through_the_whole_path(run: Run, tmp_path: Path
     record = read_run(path)
     assert record.sessions[0].accelerator.startswith("CPU only")
     assert record.model.bos == (2,)
+    assert (record.model.path, record.model.row_tokens) == ("shared", 256)
     assert pq.read_table(path / "scores.parquet").num_rows == summary["means"][-1]["prompts"]["expected"]
 
 
