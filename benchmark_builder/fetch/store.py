@@ -217,7 +217,7 @@ def read_record(file: Path) -> Record | None:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         content["files"] = {name: FileFacts(**facts) for name, facts in content["files"].items()}
         return Record(**content | {name: tuple(content[name]) for name in ("places", "configs")})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

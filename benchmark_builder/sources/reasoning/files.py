@@ -170,7 +170,7 @@ def _json_records(root: Path, file: Path) -> Iterator[tuple[str, Mapping[str, An
 def _is_json(line: str) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
