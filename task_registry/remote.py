@@ -7,20 +7,20 @@ digests that name it. A revision that is such a digest needs no network once it 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from task_registry.bench import MANIFEST, PLAIN_ID, SHARDS, TASKS, Bench, Manifest, read_manifest
+from task_registry.cache import cache_folder, locked, of_sources, stored
 from task_registry.errors import BenchFolderError, RemoteError, UsageError, quote
 from task_registry.hub import check_repo_id, hub_errors, quiet_client, scrubbed
+from task_registry.objects.client import local_path
+from task_registry.objects.reading import open_stored
 from task_registry.types import BuiltTask, Split
 
 if TYPE_CHECKING:
@@ -76,49 +76,27 @@ def open_bench(
     api: HfApi | None = None,
     watch: Callable[[str], None] | None = None,
 ) -> Bench:
-    """Open a bench in a folder or a published one.
+    """Open a bench in a folder, a published one, or one in an object store.
 
-    Of a published bench only the examples of `splits` and `sources` (None: all) can be read; `watch` is told
-    of each file that is downloaded. Raises BenchFolderError for a folder that is no bench, UsageError for a
+    Of a bench that is in no folder only the examples of `splits` and `sources` (None: all) can be read; `watch`
+    is told of each file that is downloaded. Raises BenchFolderError where there is no bench, UsageError for a
     malformed address, and RemoteError where the bench cannot be had or is not what its digest says.
     """
-    if not is_address(data):
-        return Bench.open(data)
-    address = parse_address(str(data))
     wanted = None if sources is None else frozenset(sources)
+    watch = watch or (lambda path: None)
+    if not is_address(data):
+        path = local_path(data)
+        return open_stored(str(data), splits, wanted, watch) if path is None else Bench.open(path)
+    address = parse_address(str(data))
     if address.digest:
-        stored = _stored(cache_folder() / address.digest, splits, wanted)
-        if stored is not None:
-            return stored
+        there = stored(cache_folder() / address.digest, splits, wanted)
+        if there is not None:
+            return there
     from huggingface_hub import HfApi
 
-    snapshot = _Snapshot(api or HfApi(), address, watch or (lambda path: None))
+    snapshot = _Snapshot(api or HfApi(), address, watch)
     with quiet_client():
         return snapshot.laid_out(splits, wanted)
-
-
-def cache_folder() -> Path:
-    """Where published benches are laid out, each in a folder named by its digest."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "optiml-bench" / "benches"
-
-
-def _stored(folder: Path, splits: Sequence[Split], sources: frozenset[str] | None) -> Bench | None:
-    """The bench in a cache folder, if it holds all that is wanted."""
-    if not (folder / MANIFEST).is_file():
-        return None
-    bench = Bench.open(folder)
-    complete = all(
-        bench.split_folder(built.task.id, split).is_dir()
-        for built in _chosen(bench.tasks.values(), sources)
-        for split in splits
-        if built.counts.get(split)
-    )
-    return bench if complete else None
-
-
-def _chosen(tasks: Iterable[BuiltTask], sources: frozenset[str] | None) -> list[BuiltTask]:
-    return [built for built in tasks if sources is None or built.task.source in sources]
 
 
 class _Snapshot:
@@ -138,8 +116,8 @@ class _Snapshot:
         """Download and lay out what the cache lacks, and open the result."""
         manifest, tasks = self.facts()
         folder = cache_folder() / manifest.digest
-        with _locked(folder):
-            for source in sorted({built.task.source for built in _chosen(tasks, sources)}):
+        with locked(folder):
+            for source in sorted({built.task.source for built in of_sources(tasks, sources)}):
                 for split in splits:
                     self.lay_out(folder, [t for t in tasks if t.task.source == source], source, split)
             _write_facts(folder, manifest, tasks)
@@ -253,18 +231,3 @@ def _write_facts(folder: Path, manifest: Manifest, tasks: list[BuiltTask]) -> No
     (building / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     for name in (TASKS, MANIFEST):
         (building / name).replace(folder / name)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait for the right to write into a cache folder, and clear away what a killed process left unfinished."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        shutil.rmtree(folder / ".building", ignore_errors=True)
-        (folder / ".building").mkdir()
-        yield
-        shutil.rmtree(folder / ".building")
-    finally:
-        os.close(handle)

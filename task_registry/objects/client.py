@@ -8,9 +8,11 @@ client finds its endpoint and keys, such as `$AWS_ENDPOINT_URL`, is its own matt
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +23,7 @@ from task_registry.errors import BenchError, MachineError, RemoteError, UsageErr
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)")
 _LOCAL = frozenset(("file", "local"))
 _OF_THIS_MACHINE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE))
+_AT_ONCE = 16
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 """Extras of ours, by the scheme that needs them."""
 
@@ -106,7 +109,9 @@ class Objects:
         """An object's content; None where there is no such object."""
         with self._told("read", name):
             try:
-                content: bytes = self._client.cat_file(f"{self.root}/{name}")
+                content: bytes = self._client.cat_file(
+                    f"{self.root}/{name}", start=0
+                )  # without it some ask for the size first
             except FileNotFoundError:
                 return None
         return content
@@ -161,12 +166,15 @@ class Objects:
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects, several at a time; none of them need be there."""
-        for name in sorted(names):
-            with self._told("remove", name):
-                try:
-                    self._client.rm_file(f"{self.root}/{name}")
-                except FileNotFoundError:
-                    continue
+        names = sorted(names)
+        # Not in one request, where a store has such: what it then refuses to remove it does not tell.
+        with ThreadPoolExecutor(min(_AT_ONCE, len(names)) or 1) as pool:
+            for _ in pool.map(self._remove, names):
+                pass
+
+    def _remove(self, name: str) -> None:
+        with self._told("remove", name), contextlib.suppress(FileNotFoundError):
+            self._client.rm_file(f"{self.root}/{name}")
 
     @contextmanager
     def _told(self, doing: str, name: str = "") -> Iterator[None]:
