@@ -449,7 +449,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._writer()
         self._files(repo, revision)
         facts = {"casUrl": f"local://{self.hub.xet}", "accessToken": "of-xet", "exp": int(time.time()) + 3600}
-        names = {"X-Xet-Cas-Url": "casUrl", "X-Xet-Access-Token": "accessToken", "X-Xet-Token-Expiration": "exp"}
+        names = {
+            "X-Xet-Cas-Url": "casUrl",
+            "X-Xet-Access-Token": "accessToken",
+            "X-Xet-Token-Expiration": "exp",
+        }
         raise _Answer(200, facts, {header: str(facts[name]) for header, name in names.items()})
 
     def on_tag(self, repo: str, revision: str) -> None:
