@@ -174,7 +174,7 @@ def _answering(
         )
     with engine_of(engine, workers, address, gpus_per_model or 0) as opened:
         if isinstance(opened, Ray):
-            yield Team(opened, engine, *_on_ray(order, opened, gpus_per_model))
+            yield Team(opened, engine, *on_ray(order, opened, gpus_per_model))
         elif workers and workers > 1:
             if "OMP_NUM_THREADS" not in os.environ:
                 threads = max(1, len(os.sched_getaffinity(0)) // workers)
@@ -187,7 +187,7 @@ def _answering(
             yield Alone(load_model(order.model), order.prompts)
 
 
-def _on_ray(order: Order, engine: Ray, gpus_per_model: int | None) -> tuple[Order, int]:
+def on_ray(order: Order, engine: Ray, gpus_per_model: int | None) -> tuple[Order, int]:
     """The order as workers on a Ray cluster need it, and how many of them it holds at present."""
     if gpus_per_model is None and not (order.model.device or "").startswith("cpu"):
         engine.gpus = 1

@@ -17,11 +17,13 @@ import pytest
 from kit import build_folder
 from tiny_models import make_model, make_tokenizer
 
+from evaluation import distributed
 from evaluation.distributed import Order, Team
 from evaluation.models import ModelOptions, load_model
 from evaluation.predictions import Kind, Prediction
 from evaluation.requests import Demonstrations, PromptOptions, survey
 from evaluation.runner import Job, evaluate
+from optiml_bench.commands.eval import on_ray
 from task_registry.bench import Bench
 from task_registry.engines import Crash, Engine
 from task_registry.engines.local import Serial
@@ -35,23 +37,28 @@ TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<ass
 
 @dataclass
 class Machines:
-    """A cluster, an engine on it, and the one machine that works."""
+    """A cluster, the one machine of it that works, and an engine."""
 
     cluster: Any
-    engine: Ray
     working: Any
+    engine: Ray
 
 
 @pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
+def cluster() -> Iterator[tuple[Any, Any]]:
     pytest.importorskip("ray", reason="ray is not installed")
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    working = cluster.add_node(num_cpus=1)
-    with Ray(2, address=cluster.address, cpus=0.5) as engine:
-        yield Machines(cluster, engine, working)
-    cluster.shutdown()
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    # Ray hands out the GPUs that it is told of; nothing computes on them here.
+    yield made, made.add_node(num_cpus=1, num_gpus=4)
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def machines(cluster: tuple[Any, Any]) -> Iterator[Machines]:
+    with Ray(2, address=cluster[0].address, cpus=0.5) as engine:
+        yield Machines(*cluster, engine)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +137,30 @@ def chatty(tmp_path_factory: pytest.TempPathFactory) -> ModelOptions:
     return ModelOptions("chatty", device="cpu")
 
 
+def gpus_seen(engine: Ray) -> set[str]:
+    def seen(_: int) -> str:  # travels by value: workers do not find a test's module
+        time.sleep(0.3)
+        return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+    return {gpus for _, gpus in engine.map(seen, range(2))}
+
+
+def test_each_model_has_gpus_of_its_own(cluster: tuple[Any, Any], bench: Bench) -> None:
+    """Comes before the engine of the other tests: a process has one at a time."""
+    order = order_of(bench, PLAIN, replace(TINY, device=None))
+    with Ray(2, address=cluster[0].address, cpus=0.5) as engine:
+        assert on_ray(order_of(bench, PLAIN), engine, None) == (order_of(bench, PLAIN), 2)
+        assert engine.gpus == 0, "--device cpu leaves them alone"
+        assert on_ray(order, engine, None) == (order, 2)
+        assert engine.gpus == 1
+        engine.gpus = 2
+        spread, _ = on_ray(order, engine, 2)
+        assert spread.model.device_map == "auto"
+        assert gpus_seen(engine) == {"0,1", "2,3"}
+        engine.count = None
+        assert on_ray(order, engine, 2)[1] == 2
+
+
 @pytest.mark.parametrize(
     "prompts",
     [
@@ -159,7 +190,7 @@ def test_a_chat_model_in_a_folder_that_is_named_relatively(
 
 
 def test_a_killed_worker_is_replaced_and_its_unit_asked_again(machines: Machines, bench: Bench) -> None:
-    def process(_: int) -> int:  # travels by value: workers do not find a test's module
+    def process(_: int) -> int:  # by value, as above
         time.sleep(0.3)
         return os.getpid()
 
@@ -232,6 +263,18 @@ def test_units_without_an_answer_are_told_and_asked_by_the_next_run(bench: Bench
         lambda write: team_of(Serial(), bench, PLAIN).evaluate(replace(job, done=set(found)), write)
     )
     assert_same(found | rest, alone(bench, PLAIN))
+
+
+def test_a_worker_whose_gpu_no_longer_answers_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fail at all that is left, faster than others answer it."""
+    order = order_of(bench, PLAIN)
+    faulty: Any = (order, None, None)
+    with pytest.raises(AttributeError):
+        distributed.ask(faulty)
+    monkeypatch.setattr("evaluation.huggingface.device.is_lost", lambda: True)
+    monkeypatch.setattr(os, "_exit", lambda code: pytest.fail(f"ended with {code}"))
+    with pytest.raises(pytest.fail.Exception, match="ended with 1"):
+        distributed.ask(faulty)
 
 
 def test_an_estimate_is_measured_by_a_worker(machines: Machines, bench: Bench) -> None:
