@@ -24,6 +24,11 @@ from optiml_bench.commands.tasks import tasks
 from task_registry.errors import BenchError
 from task_registry.version import VERSION
 
+_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
+)
+"""Errors of the operating system that are the machine's; any other is a fault of ours."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
 
@@ -55,13 +60,15 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
+        # It is over; who asks again, impatiently, must not disturb the clearing up of libraries.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         click.echo("Interrupted; what is finished is kept, the same command goes on from there.", err=True)
         code = INTERRUPTED
     except BenchError as error:
         click.echo(f"Error: {error}", err=True)
         code = error.exit_code
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in _MACHINE:
             raise
         click.echo(
             f"Error: {error.filename or 'output'}: {error.strerror}; mend that and run again", err=True

@@ -96,11 +96,16 @@ class Ray(Engine):
             run.stop()
 
     def capacity(self) -> int:
-        """How many actors the cluster's machines hold together at present."""
+        """How many actors the cluster's machines hold together at present.
+
+        Raises MachineError where there is no machine left: one that has started on this machine and died, say.
+        """
         import ray
 
         nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
         there = [node["Resources"] for node in nodes if node["Alive"]]
+        if not there:
+            raise MachineError("the Ray cluster has no machine left; run it again: it goes on")
         needs = {"CPU": self.cpus, "GPU": self.gpus}
         return sum(
             min(int(node.get(kind, 0) // need) for kind, need in needs.items() if need) for node in there
@@ -161,7 +166,8 @@ class _Map:
         """Ask for actors up to what is wanted; give up where none has come for too long."""
         now = monotonic()
         if not self.wanted or now - self.looked > _LOOK:
-            self.looked, self.wanted = now, self.engine.count or max(1, self.engine.capacity())
+            capacity = self.engine.capacity()
+            self.looked, self.wanted = now, self.engine.count or max(1, capacity)
         there = len(self.engine._idle) + len(self.busy)
         units = len(self.waiting) + len(self.busy)
         for _ in range(min(self.wanted, units) - there - len(self.joining)):
