@@ -72,6 +72,9 @@ def open_templated(
         prepared = prepare(row)
         if isinstance(prepared, Dropped):
             return prepared
+        for text in (*prepared.references, *prepared.options):
+            if not isinstance(text, str):
+                raise InputError(row.place, quote(text), "a text as answer or option", "mend the row")
         rendered = compiled[template].render(prepared.fields, row.place)
         if rendered is None:
             return Dropped(NO_TARGET)

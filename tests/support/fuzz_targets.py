@@ -70,6 +70,7 @@ def files_in(folder: Path, *below: str) -> Files:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
+TOP = Path(__file__).parents[2]
 ROWS: Sequence[Mapping[str, Any]] = [
     {
         "id": n,
@@ -208,6 +209,29 @@ class SampleSource:
                     to_batch(task.id, chunk)
                 except UnicodeEncodeError as error:  # as `benchmark_builder.unit` does
                     raise InputError(native.files[0], "half a surrogate pair", "whole characters") from error
+
+
+def flan_rows(folder: Path) -> Files:
+    """A row of each of FLAN's data sets, in the Hub's columns."""
+    import yaml
+
+    rows = yaml.safe_load((TOP / "tests" / "benchmark_builder" / "golden" / "flan_rows.yaml").read_bytes())
+    return laid_out(
+        folder, {f"{name}.json": json.dumps([facts["row"]]).encode() for name, facts in rows.items()}
+    )
+
+
+def prepare_flan_rows(folder: Path, place: str) -> None:
+    """Prepare the rows for the patterns."""
+    from benchmark_builder.source import Row
+    from benchmark_builder.sources.flan import prepare_row, unfold_row
+    from benchmark_builder.sources.flan.tasks import TASKS
+
+    task = TASKS[Path(place).stem]
+    for record, fields in read_rows(folder, Path(place)):
+        row = Row("train[0]", Path(place), record, fields)
+        for part in unfold_row(task, row):
+            prepare_row(task, part)
 
 
 def with_database(folder: Path) -> None:
@@ -553,6 +577,7 @@ TARGETS: Mapping[str, Target] = {
         Target("columnar", columnar_tables, read_columnar_table, share=10),
         Target("data sets", saved_data_set, read_data_set, share=4),
         *_adapters(),
+        Target("flan rows", flan_rows, prepare_flan_rows, share=4),
         Target("templates", template_case, render_case, share=16, make=make_template_case),
         Target("plans", plan_files, read_plan, share=3),
         Target("archives", archive_files, unpack_archive, share=6, make=make_archive),

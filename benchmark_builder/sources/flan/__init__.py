@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark_builder.datasets_at_hand import find_dataset, pool_rows, split_of
+from benchmark_builder.recipes import FAULTS
 from benchmark_builder.source import Discovery, Dropped, NativeTask, OpenTask, Pool, Row, Rows
 from benchmark_builder.sources.flan.patterns import REMEDY, TEMPLATES, Pattern, kept_patterns, read_patterns
 from benchmark_builder.sources.flan.tasks import TASKS, FlanTask
-from benchmark_builder.templated import NO_TARGET, distinct
+from benchmark_builder.templated import NO_TARGET, Prepared, distinct
 from task_registry.errors import InputError, quote
 from task_registry.types import Example, Task
 
@@ -103,10 +104,30 @@ def _is_of_part(file: Path, pool: Pool, facts: FlanTask) -> bool:
 
 
 def _unfolded(rows: Rows, facts: FlanTask) -> Rows:
-    unfold = facts.unfold
-    if unfold is None:
-        return rows
-    return lambda: (part for row in rows() for part in unfold(row))
+    return (
+        rows if facts.unfold is None else lambda: (part for row in rows() for part in unfold_row(facts, row))
+    )
+
+
+def unfold_row(facts: FlanTask, row: Row) -> list[Row]:
+    """The rows in a row, itself where there are no others; InputError where it is of another layout."""
+    try:
+        return [row] if facts.unfold is None else list(facts.unfold(row))
+    except FAULTS as error:
+        raise _of_another_layout(row, error) from error
+
+
+def prepare_row(facts: FlanTask, row: Row) -> Prepared | Dropped:
+    """A row as the patterns see it; InputError where it is of another layout."""
+    try:
+        return facts.prepare(row)
+    except FAULTS as error:
+        raise _of_another_layout(row, error) from error
+
+
+def _of_another_layout(row: Row, error: Exception) -> InputError:
+    expected = "a record in the layout of its data set"
+    return InputError(row.place, f"{type(error).__name__}: {error}", expected, "bring the file again")
 
 
 class _Shown(NamedTuple):
@@ -122,7 +143,7 @@ class _Renderer:
     """Renders rows; a row is prepared once, since it is rendered with one pattern after another."""
 
     def __init__(self, facts: FlanTask, patterns: Mapping[str, Pattern]) -> None:
-        self.prepare, self.patterns = facts.prepare, patterns
+        self.facts, self.patterns = facts, patterns
         self._row: Row | None = None
         self._shown: _Shown | Dropped = _Shown({})
 
@@ -157,7 +178,7 @@ class _Renderer:
 
     def _show(self, row: Row) -> _Shown | Dropped:
         """Word the list of options as upstream does; ReCoRD's patterns know it by another name."""
-        prepared = self.prepare(row)
+        prepared = prepare_row(self.facts, row)
         if isinstance(prepared, Dropped):
             return prepared
         if not prepared.options:
