@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -85,6 +86,27 @@ def test_a_run_begun_on_ray_goes_on_with_local_workers_and_ends_as_that_of_one_p
     # Batches fall otherwise: likelihoods agree to rounding, everything else exactly.
     assert scores.drop(columns="margin").equals(expected.drop(columns="margin"))
     assert scores.margin.sub(expected.margin).abs().max() < 1e-3
+
+
+class OnGpu:
+    """A team on a machine with a GPU."""
+
+    introduction = SimpleNamespace(model=SimpleNamespace(device="cuda:0"))
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+
+def test_several_local_workers_are_refused_on_a_gpu(
+    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would take its memory as if it were alone."""
+    monkeypatch.setattr("evaluation.distributed.Team", OnGpu)
+    out = tmp_path / "results"
+    result = CliRunner().invoke(cli, [*EVAL, "--workers", "2", "--data", str(bench), "--out", str(out)])
+    assert isinstance(result.exception, UsageError)
+    assert "--engine ray gives each model its own" in str(result.exception)
+    assert not out.exists()
 
 
 def test_options_that_do_not_go_together(bench: Path, tmp_path: Path) -> None:
