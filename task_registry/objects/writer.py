@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from task_registry.bench import MANIFEST, SHARDS, TASKS, Manifest, read_manifest
-from task_registry.errors import BenchFolderError
+from task_registry.errors import BenchFolderError, RemoteError
 from task_registry.objects.client import Objects
 from task_registry.objects.lock import LOCK, Lock, taken
 from task_registry.objects.place import ObjectPlace, remove_manifest
@@ -46,9 +46,10 @@ class ObjectWriter:
             try:
                 building.remove(building.names() - {LOCK})
                 yield cls(store, lock)
-                building.remove(building.names() - {LOCK})
             finally:
                 leave(lock.holder.token)
+                with contextlib.suppress(RemoteError):  # what stays there the next build removes
+                    building.remove(building.names() - {LOCK})
 
     def manifest(self) -> Manifest | None:
         """The manifest of the finished bench that is there; None where there is none, or none that can be read."""

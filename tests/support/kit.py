@@ -48,7 +48,7 @@ def write_superni(root: Path, name: str, content: Any) -> Path:
 
 
 def build_folder(
-    root: Path | None, out: Path, *, engine: Engine | None = None, **options: Any
+    root: Path | None, out: Path | str, *, engine: Engine | None = None, **options: Any
 ) -> BuildReport:
     """Build the native files in `root`, or the sample, into `out`."""
     chosen = BuildOptions(sources=root, sample=root is None, **options)
