@@ -127,7 +127,7 @@ def _pieces(value: object, limit: int) -> Iterator[str]:
         yield "}"
     elif type(value) in (list, tuple) and limit > 0:
         yield "[" if type(value) is list else "("
-        for number, item in enumerate(value):  # type: ignore[arg-type, var-annotated]
+        for number, item in enumerate(value):  # type: ignore[arg-type]
             yield ", " if number else ""
             yield from _pieces(item, limit - 1)
         yield "]" if type(value) is list else ",)" if len(value) == 1 else ")"  # type: ignore[arg-type]

@@ -355,7 +355,8 @@ class _Pricing(NodeTransformer):
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
-        for side in (node, *node.ops):
+        sides: list[Any] = [node, *node.ops]
+        for side in sides:
             if not isinstance(side.expr, nodes.Const):
                 side.expr = _filter("_weighed", side.expr)
         return node

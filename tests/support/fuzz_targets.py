@@ -455,13 +455,13 @@ def report_commands(folder: Path, place: str) -> None:
     from optiml_bench.commands.compare import compare
     from optiml_bench.commands.report import report
 
-    out = folder / "out"
+    results, out = str(folder / "results"), ("--out", str(folder / "out"))
+    shown = ("--data", str(folder / "bench"), "--examples", "3")
     try:
-        assert report.callback is not None and compare.callback is not None
-        report.callback((folder / "results",), out, folder / "bench", 3, "sum")
-        compare.callback(folder / "results", folder / "other", None, out, "token")
+        report.main([results, *out, *shown], standalone_mode=False)
+        compare.main([results, str(folder / "other"), *out, "--normalise", "token"], standalone_mode=False)
     finally:
-        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(folder / "out", ignore_errors=True)
 
 
 def continued_run(folder: Path, place: str) -> None:
