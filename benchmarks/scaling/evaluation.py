@@ -23,6 +23,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+# Else whoever shares the machine goes before Ray's workers, but not before one process.
+os.environ |= {"RAY_worker_niceness": "0"}
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "evaluation"), str(HERE.parent.parent)]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")])

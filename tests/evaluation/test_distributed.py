@@ -49,6 +49,7 @@ def cluster() -> Iterator[tuple[Any, Any]]:
     pytest.importorskip("ray", reason="ray is not installed")
     from ray.cluster_utils import Cluster
 
+    os.environ.setdefault("RAY_worker_niceness", "0")  # among other tests, workers that stand back take long
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     # Ray hands out the GPUs that it is told of; nothing computes on them here.
     yield made, made.add_node(num_cpus=1, num_gpus=4)

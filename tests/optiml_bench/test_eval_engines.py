@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -50,13 +51,13 @@ def workers(pid: int) -> list[int]:
 
 
 def test_a_run_begun_on_ray_goes_on_with_local_workers_and_ends_as_that_of_one_process(
-    bench: Path, tmp_path: Path
+    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
     out = tmp_path / "results"
     driver = subprocess.Popen(
         [sys.executable, "-m", "optiml_bench", *EVAL, *RAY, "--data", str(bench), "--out", str(out)],
-        cwd=TOP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=TOP, env=os.environ | {"RAY_worker_niceness": "0"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while driver.poll() is None and lines(out) < 1:
         time.sleep(0.01)
@@ -69,6 +70,7 @@ def test_a_run_begun_on_ray_goes_on_with_local_workers_and_ends_as_that_of_one_p
     assert left
     assert not [pid for pid in left if Path(f"/proc/{pid}").exists()], "a worker outlives its driver"
     done = lines(out)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     again = CliRunner().invoke(cli, [*EVAL, "--workers", "2", "--data", str(bench), "--out", str(out)])
     assert again.exit_code == 0, again.output
     assert f"goes on, {done} prompts are answered" in again.stdout
@@ -77,6 +79,8 @@ def test_a_run_begun_on_ray_goes_on_with_local_workers_and_ends_as_that_of_one_p
     assert (killed.engine, killed.workers, killed.predictions) == ("ray", None, None)
     assert finished.engine == "local"
     assert finished.workers in (1, 2)
+    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert finished.accelerator.startswith(f"CPU only, {share} threads"), "each has its share of the cores"
 
     one = CliRunner().invoke(cli, [*EVAL, "--data", str(bench), "--out", str(tmp_path / "one")])
     assert one.exit_code == 0, one.output
