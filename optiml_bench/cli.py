@@ -39,8 +39,11 @@ def cli() -> None:
     """OPT-IML Bench: build the benchmark, evaluate a model on it, read and publish the result.
 
     \b
-    optiml-bench build --out data/                        build a bench from the sources at hand
-    optiml-bench tasks 'superni/*' --level fully_held_out list tasks of the catalogue
+    optiml-bench fetch superni t5                          bring upstream's files
+    optiml-bench build --out data/                         build a bench from the sources at hand
+    optiml-bench eval --model facebook/opt-1.3b            evaluate a model on it
+    optiml-bench report results/                           a page of the scores
+    optiml-bench tasks 'superni/*' --level fully_held_out  list tasks of the catalogue
     """
 
 

@@ -10,5 +10,5 @@
     store       the folder of sources: records of what was brought, and nothing unfinished in sight
     fetching    looks what there is to bring, then brings it
 
-Nothing else in the project uses the network, and nothing here runs upstream's code.
+Nothing here runs upstream's code.
 """
