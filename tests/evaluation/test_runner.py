@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from evaluation_kit import ToyModel, ToyTask, ToyTokenizer, by_hash, make_bench, numbered
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from kit import build_folder
 
 from evaluation.estimate import estimate
-from evaluation.models import LanguageModel, ModelOptions, load_model
+from evaluation.models import GenerateRequest, LanguageModel, ModelOptions, OptionsRequest, load_model
 from evaluation.predictions import Kind, Prediction
 from evaluation.requests import Overlength, PromptOptions, TaskPrompts, survey
 from evaluation.runner import Job, evaluate
@@ -167,6 +168,22 @@ def test_a_chat_template_is_what_the_model_reads(bench: Bench) -> None:
     model = ToyModel(tokenizer=ToyTokenizer(chat=True))
     run(bench, PromptOptions(shots=(2,), chat_template=True, limit=1), model)
     assert all(p.startswith("<user>") and p.count("<assistant>") == 3 for p in model.asked)
+    seen: list[tuple[str, bool]] = []
+
+    class Spy(ToyTokenizer):
+        def options(self, *asked: Any, chat: bool = False) -> list[OptionsRequest]:
+            seen.append(("options", chat))
+            return super().options(*asked, chat=chat)
+
+        def prompts(self, *asked: Any, chat: bool = False) -> list[GenerateRequest]:
+            seen.append(("text", chat))
+            return super().prompts(*asked, chat=chat)
+
+    options = PromptOptions(shots=(0,), chat_template=True, limit=1, unconditional=True)
+    found = run(bench, options, ToyModel(tokenizer=Spy(chat=True)))
+    assert set(seen) == {("options", True), ("text", True)}, "also where options are scored without a prompt"
+    scored = [p for p in found.values() if p.kind is Kind.OPTIONS]
+    assert all(p.option_tokens == tuple(map(len, p.options)) for p in scored), "no space before an answer"
     with pytest.raises(ModelError, match="no chat template"):
         run(bench, PromptOptions(chat_template=True))
 
