@@ -26,7 +26,7 @@ from evaluation.units import Unit, cut, restricted
 from task_registry.bench import Bench
 from task_registry.engines import Crash, Engine
 from task_registry.errors import BenchError, BenchFolderError, IncompleteError, MachineError, ModelError
-from task_registry.remote import is_address, open_bench
+from task_registry.remote import open_bench
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
@@ -48,18 +48,11 @@ class Order:
 
     @classmethod
     def of(
-        cls,
-        data: str,
-        sources: tuple[str, ...],
-        bench: Bench,
-        model: ModelOptions,
-        prompts: PromptOptions,
-        threads: int | None = None,
+        cls, data: str, sources: tuple[str, ...], bench: Bench, model: ModelOptions, prompts: PromptOptions
     ) -> Order:
         """The order of a run; workers have working folders of their own, so folders go by absolute paths."""
-        where = data if is_address(data) else _absolute(data)
         model = replace(model, name=_absolute(model.name), peft=model.peft and _absolute(model.peft))
-        return cls(where, sources, bench.manifest.digest, model, prompts, threads)
+        return cls(_absolute(data), sources, bench.manifest.digest, model, prompts)
 
 
 def _absolute(name: str) -> str:

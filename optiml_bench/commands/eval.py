@@ -144,8 +144,8 @@ def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> N
     _say_what(data, selection, prompts, tasks, bench.manifest.sample)
     job = Job(bench, tasks, prompts)
     order = Order.of(data, selection.sources, bench, options, prompts)
-    with _answering(order, **{name: chosen[name] for name in _ENGINE}) as team:
-        _say_model(team.introduction.model)
+    with _answering(order, **{option: chosen[option] for option in _ENGINE}) as team:
+        _say_model(name, team.introduction.model)
         if dry_run:
             _say_estimate(team, job)
             return
@@ -255,11 +255,11 @@ def _say_what(
     )
 
 
-def _say_model(facts: ModelRecord) -> None:
+def _say_model(name: str, facts: ModelRecord) -> None:
     from optiml_bench.console import size_text
 
     click.echo(
-        f"{facts.name}: {facts.architecture}, {facts.parameters / 1e6:,.1f} M parameters, {facts.dtype} on "
+        f"{name}: {facts.architecture}, {facts.parameters / 1e6:,.1f} M parameters, {facts.dtype} on "
         f"{facts.device}, {size_text(facts.weights_bytes)}, context {facts.max_length:,}"
     )
     if facts.path == "plain":
