@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench test check benchmarks clean
+.PHONY: bench test test-faults check benchmarks clean
+ROUNDS ?= 10
 
 bench: $(READY)
 	$(BIN)/optiml-bench build --out data/
@@ -13,6 +14,10 @@ bench: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests
+
+# Every fault at ROUNDS random moments; `make test` has one of each.
+test-faults: $(READY)
+	OMP_NUM_THREADS=1 OPTIML_BENCH_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q -n 2 tests/faults
 
 check: $(READY)
 	$(BIN)/ruff check .
