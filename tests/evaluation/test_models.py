@@ -380,7 +380,7 @@ def test_quantized_weights(quantize: str, tmp_path: Path) -> None:
     assert small.describe().weights_bytes < 0.7 * whole.describe().weights_bytes
     assert small.describe().weights_digest != whole.describe().weights_digest
     assert 0 < small.describe().noise < 0.25
-    assert sums(small) == pytest.approx(sums(whole), abs=1.0)
+    assert sums(small) == pytest.approx(sums(whole), abs=3.0)
     assert sums(small) != sums(whole)
 
 
@@ -396,6 +396,7 @@ def wide_model() -> Any:
             num_hidden_layers=2,
             num_attention_heads=4,
             max_position_embeddings=512,
+            init_std=0.2,
         )
     )
 
