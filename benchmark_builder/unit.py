@@ -166,6 +166,10 @@ def _build(unit: Unit) -> BuiltTask:
     if not built.counts and not built.dropped:
         raise _NothingToBuild(_why_nothing(opened, assembly))
     built = _with_dropped(built, assembly.dropped)
+    if _native_digest(unit) != unit.native_digest:
+        # The record would say of the new content what was made of the old, or of a mixture.
+        found = "other content than when the build began"
+        raise InputError(unit.native.files[0], found, "files that nobody changes meanwhile", "build again")
     write_task_record(building, built)
     return built
 

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kit import (
@@ -25,9 +27,10 @@ from kit import (
 from leaky_sources import words, write_leaky
 
 from benchmark_builder.blueprint import BuildOptions, draw_up
+from benchmark_builder.unit import complete
 from task_registry.bench import Bench
 from task_registry.catalogue import load_catalogue
-from task_registry.engines.local import Workers
+from task_registry.engines.local import Serial, Workers
 from task_registry.errors import BenchFolderError, MachineError, UsageError
 from task_registry.types import Split
 
@@ -188,6 +191,24 @@ def test_a_disk_that_is_full_is_one_line_and_the_next_build_goes_on(sources: Pat
     build_folder(sources, out)
     build_folder(sources, tmp_path / "new")
     assert folder_digests(out) == folder_digests(tmp_path / "new")
+
+
+def test_a_source_that_changes_meanwhile_fails_its_task_alone(tmp_path: Path) -> None:
+    for name in (TRAINED, EVALUATED):
+        write_superni(tmp_path / "in", name, superni_task())
+
+    class Meanwhile(Serial):
+        def map(self, function: Callable[[Any], Any], specs: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+            if function is complete:  # by now the digest is known, and the rows are not read
+                write_superni(tmp_path / "in", TRAINED, superni_task(Definition=["Name the same again."]))
+            yield from super().map(function, specs)
+
+    report = build_folder(tmp_path / "in", tmp_path / "out", engine=Meanwhile())
+    assert list(report.manifest.failed) == [f"superni/{TRAINED}"]
+    assert "found other content than when the build began" in report.manifest.failed[f"superni/{TRAINED}"]
+    build_folder(tmp_path / "in", tmp_path / "out")
+    build_folder(tmp_path / "in", tmp_path / "new")
+    assert folder_digests(tmp_path / "out") == folder_digests(tmp_path / "new")
 
 
 def test_names_that_do_not_exist(sources: Path, tmp_path: Path) -> None:
