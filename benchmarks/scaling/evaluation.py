@@ -4,9 +4,12 @@
 
 Each way asks the same job, five-shot: options to score, and texts of 32 tokens to write. One process asks it with
 one thread, as every worker does. Measured is the model phase: models are loaded and warm, Ray's start is left out
-and told apart. The ways take turns, and medians are printed. Efficiency is the wall of one process over that of N
-workers times N; where the machine has fewer than N cores it cannot exceed cores over N. The driver's CPU is what
-one driver spends on cutting, sending and writing: it says how many prompts a second a cluster could answer at most.
+and told apart. The ways take turns, and medians are printed.
+
+Efficiency by wall is the wall of one process over that of N workers times N; where the machine has fewer than N
+cores it cannot exceed cores over N. Efficiency by CPU is the CPU of one process over that of all: what cutting,
+sending and prefixes computed again cost; it is the figure to read where the machine is shared. The driver's CPU a
+prompt says how many prompts a second one driver could take at most.
 """
 
 from __future__ import annotations
@@ -170,6 +173,7 @@ def compare(size: str, rounds: int, model: Path, data: Path) -> Iterator[str]:
             f"{wall:.1f} s",
             f"{prompts / wall:,.1f}",
             f"{middle(0, 'wall_s') / wall / workers:.0%}" if workers else "",
+            f"{middle(0, 'model_cpu_s') / (cpu + driver):.0%}" if workers else "",
             f"{cpu:.1f} s",
             f"{1000 * driver / prompts:.2f} ms" if workers else "",
             f"{middle(workers, 'start_s'):.1f} s",
@@ -179,8 +183,8 @@ def compare(size: str, rounds: int, model: Path, data: Path) -> Iterator[str]:
 
 
 HEADER = (
-    "| model | workers | wall | prompts/s | efficiency | CPU of the models | driver's CPU a prompt | start "
-    "| same answers |\n|---|---|---|---|---|---|---|---|---|"
+    "| model | workers | wall | prompts/s | efficiency by wall | by CPU | CPU of the models "
+    "| driver's CPU a prompt | start | same answers |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 

@@ -139,11 +139,17 @@ def chatty(tmp_path_factory: pytest.TempPathFactory) -> ModelOptions:
 
 
 def gpus_seen(engine: Ray) -> set[str]:
+    """What two workers see, once both have come."""
+
     def seen(_: int) -> str:  # travels by value: workers do not find a test's module
         time.sleep(0.3)
         return os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
-    return {gpus for _, gpus in engine.map(seen, range(2))}
+    found: set[str] = set()
+    deadline = time.monotonic() + 60
+    while len(found) < 2 and time.monotonic() < deadline:
+        found |= {gpus for _, gpus in engine.map(seen, range(2))}
+    return found
 
 
 def test_each_model_has_gpus_of_its_own(cluster: tuple[Any, Any], bench: Bench) -> None:
