@@ -9,7 +9,7 @@ ROUNDS ?= 10
 
 bench: $(READY)
 	$(BIN)/optiml-bench build --out data/
-	$(BIN)/optiml-bench eval --model builtin:tiny-opt --data data/ --shots 0,5 --limit 20 --out results/
+	$(BIN)/optiml-bench eval --model builtin:tiny-opt --data data/ --eval-set all --shots 0,5 --limit 20 --out results/
 	$(BIN)/optiml-bench report results/ --out report/
 
 test: $(READY)
@@ -35,7 +35,7 @@ $(READY): setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[eval,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[eval,ray,s3,peft,dev]'
 	touch $@
 
 clean:

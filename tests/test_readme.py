@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -51,19 +52,20 @@ def sample() -> str:
 
 def evaluation() -> str:
     """What evaluating the built-in model on the sample prints, as `make bench` does, without its times."""
+    steps = re.findall(
+        r"^\t\$\(BIN\)/optiml-bench (build|eval) (.*)$", (TOP / "Makefile").read_text(), re.MULTILINE
+    )
+    assert [command for command, _ in steps] == ["build", "eval"]
     with tempfile.TemporaryDirectory() as folder:
-        for arguments in (
-            ["build", "--sample", "--out", f"{folder}/data"],
-            ["eval", "--model", "builtin:tiny-opt", "--data", f"{folder}/data", "--shots", "0,5", "--limit", "20",
-             "--out", f"{folder}/results"],
-        ):  # fmt: skip
+        for command, arguments in steps:
             out = subprocess.run(
-                [sys.executable, "-m", "optiml_bench", *arguments],
-                cwd=TOP,
+                [sys.executable, "-m", "optiml_bench", command, *arguments.split()],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": str(TOP)},
                 capture_output=True,
                 text=True,
                 check=True,
-            ).stdout.replace(f"{folder}/", "")
+            ).stdout
     lines = [line.rstrip() for line in out.splitlines()]
     table = lines[next(n for n, line in enumerate(lines) if line.startswith("level")) :]
     return "\n".join(["```", *table, "```"])

@@ -69,8 +69,10 @@ class Ray(Engine):
             raise MachineError(
                 f"no Ray cluster answers at {place} ({_first_line(error)}); see `ray status`"
             ) from error
+        except SystemExit:  # what Ray's own handler makes of a SIGTERM that comes now
+            raise KeyboardInterrupt from None
         finally:
-            # Ray puts a handler of its own there, that does not unwind.
+            # Ray leaves a handler behind that knows nothing of our exit codes.
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, sigterm)
         return self

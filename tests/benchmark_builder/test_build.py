@@ -258,10 +258,8 @@ def write_supervised(sources: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_build_goes_on_to_the_same_bytes(
-    sources: Path, tmp_path: Path, how: signal.Signals, workers: int
-) -> None:
+def test_a_killed_build_goes_on_to_the_same_bytes(sources: Path, tmp_path: Path, workers: int) -> None:
+    """At five moments from the first task to the last; see tests/faults for others, and other ways to end."""
     for number in range(12):
         content = superni_task(
             Instances=[
@@ -285,10 +283,10 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
         while process.poll() is None and not out.exists():
             time.sleep(0.002)
         pids = children(process.pid)
-        process.send_signal(how)
+        process.kill()
         code = process.wait(timeout=30)
         stopped_early += code != 0
-        assert code in (0, -how, 130)
+        assert code in (0, -signal.SIGKILL)
         for folder in out.glob("shards/*/*"):
             assert (folder / "task.json").exists(), "a half-written task is visible"
         if code:

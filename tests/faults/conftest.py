@@ -1,27 +1,32 @@
 """The jobs that faults strike, how often they do, and the count of them at the end.
 
-`make test-faults` runs many rounds; the ordinary test run one of each ($OPTIML_BENCH_FAULT_ROUNDS).
+`make test-faults` strikes every job in every way, many times over; the ordinary test run strikes each job once.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fault_jobs import ENGINES, Job, build_job, evaluate_job, fetch_job, publish_job, write_sources
+from fault_jobs import ENGINES, ROUNDS, Job, build_job, evaluate_job, fetch_job, publish_job, write_sources
 from kit import build_folder
-
-ROUNDS = int(os.environ.get("OPTIML_BENCH_FAULT_ROUNDS", "1"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every test that strikes at random its rounds; a round is the seed of its moments."""
     if "moment" in metafunc.fixturenames:
-        metafunc.parametrize("moment", range(ROUNDS))
+        metafunc.parametrize("moment", range(max(ROUNDS, 1)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what strikes one job together: each process runs it once undisturbed before."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "name" in callspec.params:
+            item.add_marker(pytest.mark.xdist_group(callspec.params["name"]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

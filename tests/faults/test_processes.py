@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from fault_jobs import INTERRUPTED, JOBS, KILLED, SPREAD, Job, command_line, descendants
+from fault_jobs import INTERRUPTED, JOBS, KILLED, ROUNDS, SPREAD, Job, command_line, descendants
 
 Jobs = Callable[[str], Job]
 Record = Callable[[str, object], None]
@@ -44,9 +44,15 @@ def interrupt_twice(process: subprocess.Popen[bytes], random: Random) -> None:
 BLOWS = {kill: {KILLED}, terminate: {INTERRUPTED}, interrupt_twice: {INTERRUPTED, -signal.SIGINT, 1}}
 """What strikes the job's own process, with the exit codes that are right then."""
 
+STRIKES = [
+    (name, blow)
+    for turn, name in enumerate(JOBS)
+    for number, blow in enumerate(BLOWS)
+    if ROUNDS or (turn + number) % len(BLOWS) == 0
+]
 
-@pytest.mark.parametrize("blow", BLOWS)
-@pytest.mark.parametrize("name", JOBS)
+
+@pytest.mark.parametrize(("name", "blow"), STRIKES)
 def test_a_job_that_is_stopped_goes_on(
     jobs: Jobs,
     name: str,
@@ -57,7 +63,7 @@ def test_a_job_that_is_stopped_goes_on(
 ) -> None:
     job, random = jobs(name), Random(f"{name} {blow.__name__} {moment}")
     process = after_a_while(job, tmp_path / "out", random)
-    helpers = descendants(process.pid)
+    helpers = job.workers(process)
     struck = process.poll() is None
     if struck:
         blow(process, random)

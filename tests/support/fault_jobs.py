@@ -40,6 +40,9 @@ JOBS = ("fetch", "publish", *(f"{job}{engine}" for job in ("build", "evaluate") 
 SPREAD = tuple(name for name in JOBS if name.endswith(("workers", "ray")))
 """Those that have workers."""
 
+ROUNDS = int(os.environ.get("OPTIML_BENCH_FAULT_ROUNDS", "0"))
+"""How often each job is struck in each way; 0: once, in one of the ways."""
+
 KILLED, INTERRUPTED = -signal.SIGKILL, 130
 STARTUP_ENDS = 60.0
 """Seconds after which a job that shows no sign of work is a fault of the test."""
