@@ -1,10 +1,10 @@
-"""Looks what there is to bring, then brings it: each item by itself, several at a time."""
+"""Looks what there is to bring, then brings it: each item by itself, several at a time in threads."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -63,7 +63,7 @@ class Fetcher:
         self, items: Iterable[Item], told: Told = lambda _: None, *, thoroughly: bool = False
     ) -> tuple[Finding, ...]:
         """Find out how it stands with each item, and ask for the size of what is to be brought."""
-        return self._each(items, lambda item: self._looked(item, thoroughly), told)
+        return self._each(items, lambda item: self.look_at(item, thoroughly), told)
 
     def bring(
         self, findings: Iterable[Finding], told: Told = lambda _: None, watch: Watch = lambda *_: None
@@ -77,13 +77,16 @@ class Fetcher:
         self._check_room(missing)
         # The largest first, so that workers end at about the same time.
         missing.sort(key=lambda finding: -(finding.size or 0))
-        brought = self._each(missing, lambda finding: self._brought(finding, watch), told)
+        brought = self._bring_each(missing, told, watch)
         for finding in (*findings, *brought):
             if finding.state in (State.FETCHED, State.THERE, State.YOURS):
                 for task in finding.item.tasks:
                     # `build` takes a source for one at hand by its folder, also where its rows lie in another's.
                     (self.store.root / task.partition("/")[0]).mkdir(exist_ok=True)
         return brought
+
+    def _bring_each(self, missing: Sequence[Finding], told: Told, watch: Watch) -> tuple[Finding, ...]:
+        return self._each(missing, lambda finding: self.bring_one(finding, watch), told)
 
     def _each(
         self, given: Iterable[Given], work: Callable[[Given], Finding], told: Told
@@ -113,23 +116,30 @@ class Fetcher:
             message = f"{self.store.root}: {free:,} bytes are free, {needed:,} are to be downloaded"
             raise MachineError(f"{message}; make room, or fetch less (--tasks)")
 
-    def _looked(self, item: Item, thoroughly: bool) -> Finding:
+    def look_at(self, item: Item, thoroughly: bool) -> Finding:
+        """Find out how it stands with one item."""
         if isinstance(item.origin, Errand):
             return Finding(item, State.BY_HAND)
         try:
+            if (there := self.there(item, thoroughly)) is not None:
+                return there
             expected = self._as_recorded(item)
-            state = self.store.check(expected, thoroughly=thoroughly)
-            if state is not State.MISSING:
-                record = self.store.record(item.name)
-                return Finding(item, state, record.size if record else None, record=record)
             if isinstance(expected.origin, HubSet):
                 configs = self.hub.find(expected.origin)
-                return Finding(item, state, sum(config.size for config in configs), configs)
+                return Finding(item, State.MISSING, sum(config.size for config in configs), configs)
             sizes = [self.remote.size(file) for file in _remote_files(expected)]
             known = sum(size for size in sizes if size is not None)
-            return Finding(item, state, None if None in sizes else known)
+            return Finding(item, State.MISSING, None if None in sizes else known)
         except BenchError as error:
             return Finding(item, State.FAILED, error=str(error))
+
+    def there(self, item: Item, thoroughly: bool = False) -> Finding | None:
+        """How it stands with an item that need not be brought, None with one that must; asks no server."""
+        state = self.store.check(self._as_recorded(item), thoroughly=thoroughly)
+        if state is State.MISSING:
+            return None
+        record = self.store.record(item.name)
+        return Finding(item, state, record.size if record else None, record=record)
 
     def _as_recorded(self, item: Item) -> Item:
         """An item without a pin of ours, pinned to the commit that was recorded here or in the store to be like."""
@@ -144,7 +154,8 @@ class Fetcher:
             origin = dataclasses.replace(origin, commit=record.commit)
         return dataclasses.replace(item, origin=origin)
 
-    def _brought(self, finding: Finding, watch: Watch) -> Finding:
+    def bring_one(self, finding: Finding, watch: Watch = lambda *_: None) -> Finding:
+        """Bring one item and put it into place; what fails is told in the finding."""
         item, places = finding.item, self.store.free(finding.item)
         staging = self.store.begin(item.name, f"{item.origin.address} {finding.commit} {' '.join(places)}")
         record = Record(item.name, item.origin.address, places, pinned=bool(item.pin))

@@ -104,13 +104,23 @@ class Store:
                     f"{self.root}: another fetch is at work in it; wait for it, or choose another folder"
                 )
                 raise BenchFolderError(message) from None
-            for ready in sorted((self.root / STAGING).rglob(READY)):
-                if (record := read_record(ready)) is not None:
-                    self._settle(ready.parent, record)
+            staging = self.root / STAGING
+            for ready in sorted(staging.rglob(READY)):
+                self.finish(ready.parent.relative_to(staging).as_posix())
             yield
             self._sweep()
         finally:
             os.close(handle)
+
+    def finish(self, item: str) -> None:
+        """Put into place what a killed `fetch` had made ready of an item."""
+        staging = self._staging(item)
+        if (record := read_record(staging / READY)) is not None:
+            self._settle(staging, record)
+
+    def discard(self, item: str) -> None:
+        """Remove what was begun of an item."""
+        shutil.rmtree(self._staging(item), ignore_errors=True)
 
     def record(self, item: str) -> Record | None:
         """What was brought for an item, None where nothing was."""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def engine_options(workers: str) -> Decorator:
-    """`--engine`, `--workers` and `--address`; `workers` says what one of them is."""
+def engine_options(workers: str, default: int = 1) -> Decorator:
+    """`--engine`, `--workers` and `--address`; `workers` says what one of them is, `default` how many are local."""
     decorators: tuple[Decorator, ...] = (
         click.option(
             "--engine",
@@ -26,7 +26,7 @@ def engine_options(workers: str) -> Decorator:
         click.option(
             "--workers",
             type=click.IntRange(min=1),
-            help=f"{workers} Default: 1; on a Ray cluster as many as it holds.",
+            help=f"{workers} Default: {default}; on a Ray cluster as many as it holds.",
         ),
         click.option(
             "--address",

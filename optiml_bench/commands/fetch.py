@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from optiml_bench.commands.engines import engine_of, engine_options
+
 if TYPE_CHECKING:
     from benchmark_builder.fetch.fetching import Fetcher, Finding
     from benchmark_builder.fetch.items import Item
@@ -22,6 +24,8 @@ LARGEST = 5
 """How many items are named before the download, the largest first."""
 EVERY = 0.2
 """Seconds between two looks of the progress bar."""
+WORKERS = 4
+"""Downloads at once, by default."""
 
 
 @click.command()
@@ -39,9 +43,7 @@ EVERY = 0.2
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Another folder that was fetched: bring the commits that it has.",
 )
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=4, show_default=True, help="Downloads at once."
-)
+@engine_options("Downloads at once.", WORKERS)
 @click.option("--verify", is_flag=True, help="Compare the checksums of all that is there already.")
 @click.option("--list", "only_list", is_flag=True, help="List everything with its licence; ask no server.")
 @click.option("--dry-run", is_flag=True, help="Ask for sizes and commits, and fetch nothing.")
@@ -50,7 +52,9 @@ def fetch(
     to: Path | None,
     tasks: tuple[str, ...],
     like: Path | None,
-    workers: int,
+    engine: str,
+    workers: int | None,
+    address: str | None,
     verify: bool,
     only_list: bool,
     dry_run: bool,
@@ -60,13 +64,13 @@ def fetch(
     Hub data sets and repository archives, each at one commit, which is recorded with a checksum of every file.
     What is there already is kept, what was interrupted is gone on with. At the end stands what only you can
     bring. Each data set has a licence of its own: mind it.
+    With --engine ray all machines of a cluster bring items into the folder, which each of them must see.
 
     \b
     Example:
       optiml-bench fetch superni reasoning --to ~/sources --workers 8
     """  # fmt: skip
     from benchmark_builder.blueprint import stored_sources
-    from benchmark_builder.fetch.fetching import Fetcher
     from benchmark_builder.fetch.store import Store
     from benchmark_builder.fetch.wanted import wanted_items
 
@@ -76,18 +80,35 @@ def fetch(
         _list(items, store)
         return
     _quiet()
-    fetcher = Fetcher(store, workers=workers, like=Store(like) if like else None)
+    open_fetcher = _fetcher(store, engine, workers, address, Store(like) if like else None)
     if dry_run:
-        findings = _look(fetcher, items, verify)
+        with open_fetcher as fetcher:
+            findings = _look(fetcher, items, verify)
         _say_plan(findings, store.root, every=True)
         _end(findings, store.root)
         return
-    with store.taken():
+    with store.taken(), open_fetcher as fetcher:
         findings = _look(fetcher, items, verify)
         _say_plan(findings, store.root, every=False)
         brought = _bring(fetcher, findings)
     results = {finding.item.name: finding for finding in (*findings, *brought)}
     _end(tuple(results.values()), store.root)
+
+
+@contextmanager
+def _fetcher(
+    store: Store, engine: str, workers: int | None, address: str | None, like: Store | None
+) -> Iterator[Fetcher]:
+    """Downloads wait for servers: on this machine threads are enough, on a cluster each machine has its own line."""
+    from benchmark_builder.fetch.distributed import DistributedFetcher
+    from benchmark_builder.fetch.fetching import Fetcher
+
+    runs_on = engine_of(engine, workers, address)
+    if engine == "local":
+        yield Fetcher(store, workers=workers or WORKERS, like=like)
+        return
+    with runs_on:
+        yield DistributedFetcher(store, runs_on, like=like)
 
 
 def _quiet() -> None:
