@@ -176,7 +176,7 @@ def _units(blueprint: Blueprint, writer: Writer) -> Iterator[Unit]:
             caps=planned.caps,
             seed=blueprint.options.seed,
             code=code,
-            root=planned.root,
+            root=planned.root.absolute(),  # workers have working folders of their own
             place=writer.place(planned.task.id),
             doubtful=planned.task.id in fruitless,
         )

@@ -83,7 +83,9 @@ class BenchWriter:
 
     def place(self, task: str) -> FolderPlace:
         """A task's place, for the worker that builds it."""
-        return FolderPlace(self.task_folder(task), self.building_folder(task), self.evaluation_folder)
+        # By absolute paths: workers have working folders of their own.
+        final, building, side = self.task_folder(task), self.building_folder(task), self.evaluation_folder
+        return FolderPlace(final.absolute(), building.absolute(), side.absolute())
 
     def task_folder(self, task: str) -> Path:
         """Where a task's shards lie once they are published."""
