@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from fault_jobs import INTERRUPTED, JOBS, KILLED, ROUNDS, SPREAD, Job, command_line, descendants
+from fault_jobs import INTERRUPTED, JOBS, KILLED, ROUNDS, SLOW, SPREAD, Job, command_line, descendants
 
 Jobs = Callable[[str], Job]
 Record = Callable[[str, object], None]
@@ -48,8 +48,9 @@ STRIKES = [
     (name, blow)
     for turn, name in enumerate(JOBS)
     for number, blow in enumerate(BLOWS)
-    if ROUNDS or (turn + number) % len(BLOWS) == 0
+    if ROUNDS or (name != SLOW and (turn + number) % len(BLOWS) == 0)
 ]
+ON_RAY = [name for name in SPREAD if name.endswith("ray") and (ROUNDS or name != SLOW)]
 
 
 @pytest.mark.parametrize(("name", "blow"), STRIKES)
@@ -93,7 +94,7 @@ def test_a_worker_that_is_killed_is_replaced(
         record_property("struck", f"{name}: a worker is killed")
 
 
-@pytest.mark.parametrize("name", [name for name in SPREAD if name.endswith("ray")])
+@pytest.mark.parametrize("name", ON_RAY)
 def test_the_head_of_the_cluster_is_killed(
     jobs: Jobs, name: str, moment: int, tmp_path: Path, record_property: Record
 ) -> None:

@@ -39,6 +39,8 @@ ENGINES = {
 JOBS = ("fetch", "publish", *(f"{job}{engine}" for job in ("build", "evaluate") for engine in ENGINES))
 SPREAD = tuple(name for name in JOBS if name.endswith(("workers", "ray")))
 """Those that have workers."""
+SLOW = "evaluate on ray"
+"""Two programs of seconds to start: struck less often where time is short."""
 
 ROUNDS = int(os.environ.get("OPTIML_BENCH_FAULT_ROUNDS", "0"))
 """How often each job is struck in each way; 0: once, in one of the ways."""
