@@ -18,13 +18,16 @@ from task_registry.objects.client import Objects, is_plain
 from task_registry.shards import SplitSummary, read_batches
 from task_registry.types import BuiltTask, Split
 
+_AT_ONCE = 64
+"""Splits that are brought together."""
+
 
 def open_stored(
     url: str, splits: Sequence[Split], sources: frozenset[str] | None, watch: Callable[[str], None]
 ) -> Bench:
     """Open the bench at a URL; of the tasks of `sources` (None: all) the examples of `splits` can be read.
 
-    `watch` is told of each task and split that is brought. Raises BenchFolderError where there is no finished
+    `watch` is told of what is brought. Raises BenchFolderError where there is no finished
     bench, RemoteError where it cannot be had or is not what its digest says.
     """
     from task_registry.writer import bench_digest
@@ -78,19 +81,22 @@ def _lay_out(
     ]
     if not lacking:
         return
-    shards = store.below(SHARDS)
+    shards, building = store.below(SHARDS), folder / ".building"
     files: dict[str, list[str]] = {}
     for name in filter(is_plain, shards.names()):
         files.setdefault(name.rpartition("/")[0], []).append(name)
-    for built, split, place in lacking:
-        watch(place)
-        building = folder / ".building" / "split"
-        shards.get({name: building / name.rpartition("/")[2] for name in files.get(place, ())})
-        try:
-            for _ in read_batches(building, SplitSummary(built.counts[split], built.digests[split])):
-                pass
-        except BenchFolderError as error:
-            raise RemoteError(str(error).replace(str(building), f"{shards.url}/{place}")) from error
-        final = folder / SHARDS / place
-        final.parent.mkdir(parents=True, exist_ok=True)
-        building.rename(final)
+    for begin in range(0, len(lacking), _AT_ONCE):
+        batch = lacking[begin : begin + _AT_ONCE]
+        more = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
+        watch(f"{batch[0][2]}{more}")
+        shards.get({name: building / name for *_, place in batch for name in files.get(place, ())})
+        for built, split, place in batch:
+            expected = SplitSummary(built.counts[split], built.digests[split])
+            try:
+                for _ in read_batches(building / place, expected):
+                    pass
+            except BenchFolderError as error:
+                raise RemoteError(str(error).replace(str(building), shards.url)) from error
+            final = folder / SHARDS / place
+            final.parent.mkdir(parents=True, exist_ok=True)
+            (building / place).rename(final)
