@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from evaluation_kit import OPTIONS, ToyModel, ToyTask, make_bench, numbered
 
-from evaluation.marks import Marks, by_mean
 from evaluation.introduction import introduce
+from evaluation.marks import Marks, by_mean
 from evaluation.means import Placement, Scope
 from evaluation.options import Normalisation
 from evaluation.predictions import PREDICTIONS, Kind, Prediction
