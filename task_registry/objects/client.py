@@ -50,6 +50,10 @@ class Objects:
         from fsspec import available_protocols
 
         match = _URL.fullmatch(url)
+        if match is not None and match["scheme"] == "hf":
+            raise UsageError(
+                f"{url}: a bench goes to the Hub by `optiml-bench publish`; build it elsewhere first"
+            )
         if match is None or match["scheme"] not in available_protocols():
             raise UsageError(
                 f"{url}: no address of a store, expected a folder or a URL such as s3://BUCKET/PATH"
