@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from optiml_bench.commands.benches import opened
+
 if TYPE_CHECKING:
     from benchmark_builder.audit import Audit, Auditor
     from benchmark_builder.audit_lengths import CountTokens
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path), default=Path("data"))
+@click.argument("data", default="data")
 @click.option(
     "--leakage",
     type=click.Choice(["drop-train", "report", "off"]),
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     help="Write a row for each leaking pair, with the columns of a review to fill in, into such a file.",
 )
 def audit(
-    data: Path,
+    data: str,
     leakage: str | None,
     review: Path | None,
     tokenizer: str | None,
@@ -51,7 +53,7 @@ def audit(
     out: Path | None,
     pairs: Path | None,
 ) -> None:
-    """Audit the bench in the folder DATA.
+    """Audit the bench in DATA: a folder, hf://ORG/NAME@TAG, or the URL of an object store.
 
     Leaks are looked for again, on the shards as they lie. Ends non-zero where an evaluated task leaks under the
     policy, so that it can guard a pipeline; with --leakage report leaks are only listed.
@@ -63,12 +65,11 @@ def audit(
     """  # fmt: skip
     from benchmark_builder.audit import Auditor
     from benchmark_builder.audit_tables import PAIR_COLUMNS, pair_rows, task_rows
-    from task_registry.bench import Bench
     from task_registry.errors import GateError
     from task_registry.leakage import LeakagePolicy
 
     _check_suffixes(out, pairs)
-    bench = Bench.open(data)
+    bench = opened(data)
     policy = LeakagePolicy(leakage or bench.manifest.leakage)
     auditor = Auditor.of(bench, policy, _review(bench, review), _counter(tokenizer))
     found = _audit_with_progress(auditor)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from optiml_bench.commands.benches import PLACES, opened
 from optiml_bench.commands.engines import engine_of, engine_options
 from optiml_bench.commands.prompting import numbers, prompt_options, record, unescaped
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @click.command("eval")
 @click.option("--model", "name", required=True, help="Hub id, local folder, or builtin:tiny-opt.")
-@click.option("--data", default="data", show_default=True, help="The bench: a folder, or hf://ORG/NAME@TAG.")
+@click.option("--data", default="data", show_default=True, help=f"The bench: {PLACES}.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -129,17 +130,13 @@ def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> N
     from evaluation.runner import Job
     from evaluation.selection import Selection, select
     from task_registry.errors import UsageError
-    from task_registry.remote import open_bench
+    from task_registry.remote import EVALUATED_SPLITS
 
     selection, prompts = record(Selection, chosen), record(PromptOptions, chosen)
     if not prompts.shots:
         raise UsageError("--shots names no number; expected for example 0,5")
     options = record(ModelOptions, chosen | {"name": name})
-    bench = open_bench(
-        data,
-        sources=selection.sources or None,
-        watch=lambda file: click.echo(f"Fetching {file}", err=True),
-    )
+    bench = opened(data, EVALUATED_SPLITS, selection.sources or None)
     tasks = tuple(survey(bench, built, prompts) for built in select(bench, selection))
     _say_what(data, selection, prompts, tasks, bench.manifest.sample)
     job = Job(bench, tasks, prompts)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from optiml_bench.commands.benches import opened
+
 
 @click.command()
 @click.argument("data", default="data")
@@ -37,7 +39,7 @@ import click
     help="A .jsonl or .parquet file. Default: JSON lines to standard output.",
 )
 def export(data: str, form: str, split: str, include: tuple[str, ...], out: Path | None) -> None:
-    """Write the finished prompts and targets of DATA: a folder, or hf://ORG/NAME@TAG.
+    """Write the finished prompts and targets of DATA: a folder, hf://ORG/NAME@TAG, or the URL of an object store.
 
     Prompts are those that a zero-shot evaluation asks; prompt, a space and target make the text to train on.
 
@@ -48,11 +50,10 @@ def export(data: str, form: str, split: str, include: tuple[str, ...], out: Path
     """  # fmt: skip
     from benchmark_builder.export import Form, choose, finished, write_file, write_jsonl
     from optiml_bench.console import progress_bar
-    from task_registry.remote import open_bench
     from task_registry.types import BuiltTask, Split
 
     chosen_split = Split(split)
-    bench = open_bench(data, [chosen_split], watch=lambda path: click.echo(f"Fetching {path}", err=True))
+    bench = opened(data, [chosen_split])
     tasks = choose(bench, chosen_split, include)
     with progress_bar() as bar:
         job = bar.add_task("Exporting", total=len(tasks), rate="")

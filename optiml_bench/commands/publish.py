@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from optiml_bench.commands.benches import opened
 
 if TYPE_CHECKING:
     from benchmark_builder.publish.rows import Part
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path), default=Path("data"))
+@click.argument("data", default="data")
 @click.option("--repo-id", required=True, metavar="ORG/NAME", help="The data set repository.")
 @click.option("--private", is_flag=True, help="Make the repository private, or make sure that it is.")
 @click.option("--dry-run", is_flag=True, help="Say what would be published; no network, no token.")
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-sample", is_flag=True, help="Publish the embedded sample.")
 def publish(
-    data: Path,
+    data: str,
     repo_id: str,
     dry_run: bool,
     include: tuple[str, ...],
@@ -50,12 +51,11 @@ def publish(
     """  # fmt: skip
     from benchmark_builder.publish.rows import plan_parts
     from benchmark_builder.publish.selection import PublishOptions, select
-    from task_registry.bench import Bench
     from task_registry.hub import check_repo_id
 
     check_repo_id(repo_id)
     options = PublishOptions(repo_id, include=include, **chosen)
-    publication = select(Bench.open(data), options)
+    publication = select(opened(data), options)
     parts = plan_parts(publication)
     _say_what(publication, parts)
     if dry_run:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from optiml_bench.commands.benches import PLACES, opened
 from optiml_bench.commands.prompting import prompt_options, record
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("task")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="A bench: show the task as it was built, with examples."
-)
+@click.option("--data", help=f"A bench ({PLACES}): show the task as it was built, with examples.")
 @click.option(
     "--examples", type=click.IntRange(min=0), default=2, show_default=True, help="Examples of each split."
 )
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--tokens", is_flag=True, help="Show the token ids that the model is given.")
 def show(
     task: str,
-    data: Path | None,
+    data: str | None,
     examples: int,
     plan: str,
     shots: int | None,
@@ -69,12 +67,10 @@ def show(
     _say_facts(found, assign(load_plan(plan), [found])[found.id])
 
 
-def _show_built(data: Path, name: str, examples: int) -> None:
+def _show_built(data: str, name: str, examples: int) -> None:
     from itertools import islice
 
-    from task_registry.bench import Bench
-
-    bench = Bench.open(data)
+    bench = opened(data, sources=[name.partition("/")[0]])
     built = bench.task(name)
     _say_facts(built.task, built.assignment)
     _say("templates", ", ".join(filter(None, built.templates)))
@@ -93,7 +89,7 @@ def _show_built(data: Path, name: str, examples: int) -> None:
 
 
 def _show_prompts(
-    task: str, data: Path | None, count: int, model: str | None, tokens: bool, chosen: dict[str, Any]
+    task: str, data: str | None, count: int, model: str | None, tokens: bool, chosen: dict[str, Any]
 ) -> None:
     """Print a task's first prompts as they are asked, each with what its answer is compared with."""
     from itertools import islice
@@ -102,14 +98,13 @@ def _show_prompts(
     from evaluation.models import ModelOptions, load_tokenizer
     from evaluation.predictions import Kind
     from evaluation.requests import PromptOptions, questions, survey
-    from task_registry.bench import Bench
     from task_registry.errors import UsageError
 
     if data is None:
         raise UsageError("--shots needs the bench with the examples: --data")
     if model is None and (tokens or chosen["chat_template"]):
         raise UsageError("--tokens and --chat-template need the model whose they are: --model")
-    bench, options = Bench.open(data), record(PromptOptions, chosen)
+    bench, options = opened(data, sources=[task.partition("/")[0]]), record(PromptOptions, chosen)
     surveyed = survey(bench, bench.task(task), options)
     asked = [q for kind in Kind for q in islice(questions(bench, surveyed, options, kind), count)][:count]
     if not asked:
