@@ -1,6 +1,7 @@
 """What a language model is to the runner: the requests it takes, the results it gives, the facts it states.
 
-Nothing here imports torch. `load_model` opens the one door to the implementation, `evaluation.huggingface`.
+Nothing here imports torch. `load_model` opens the door to the implementation: `evaluation.huggingface`, or
+`evaluation.vllm` over it.
 A prompt and an output are joined as `prompt.rstrip(" ") + " " + output` (PAPER.md §3), those of a chat template as
 it writes an answer itself; the tokenizer does it, so that a request holds token ids only and the model layer is
 free to share, pack and sort them.
@@ -175,6 +176,10 @@ class ModelOptions:
     """Tokens of one forward pass; by default found from the free memory."""
     path: str = "auto"
     """`auto` or `plain`: `plain` forces the simple padded path that everything else is checked against."""
+    backend: str = "transformers"
+    """`transformers` or `vllm`."""
+    tensor_parallel: int | None = None
+    """GPUs that vLLM splits every layer over; by default one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +193,8 @@ class ModelRecord:
     parameters: int
     weights_bytes: int
     weights_digest: str
-    """Over every parameter's name, shape and a sample of up to 1,024 of its values, as loaded."""
+    """Over every parameter's name, shape and a sample of up to 1,024 of its values, as loaded; behind vLLM over
+    the files of weights, with `files:` before it."""
     dtype: str
     device: str
     max_length: int
@@ -198,11 +204,11 @@ class ModelRecord:
     eos: tuple[int, ...]
     """Token ids that end a generation."""
     path: str
-    """`shared`: shared prefixes and packed options; `plain`: one padded row an option."""
+    """`shared`: shared prefixes and packed options; `plain`: one padded row an option; `vllm`."""
     path_reason: str
-    """Why that path: what the self-check found."""
+    """Why that path: what the self-check found; of vLLM its version."""
     row_tokens: int
-    """Longest row of prompts with their options; a prompt that exceeds it gets a cache of its own."""
+    """Longest row of prompts with their options; a prompt that exceeds it gets a cache of its own. 0 with vLLM."""
     noise: float
     """Largest difference per scored token, in nats, between equally right computations in this dtype."""
     cache_bytes: int
@@ -276,6 +282,10 @@ def load_model(options: ModelOptions) -> LanguageModel:
         MachineError: a package that the options need is not installed.
         UsageError: an unknown `builtin:` name.
     """
+    if options.backend == "vllm":
+        from evaluation.vllm import load_vllm
+
+        return load_vllm(options)
     if _is_builtin(options.name):
         from evaluation.huggingface import load_tiny_opt
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from evaluation.batching import Budget
+from evaluation.checks import admit_options, admit_prompt, finite
 from evaluation.huggingface.generating import Ending, generate_plain, generate_shared
 from evaluation.huggingface.memory import out_of_memory
 from evaluation.huggingface.passes import Passes
@@ -22,7 +23,6 @@ from evaluation.models import (
     ModelRecord,
     OptionsRequest,
     OptionsScore,
-    Tokens,
     Work,
 )
 from task_registry.errors import ModelError
@@ -77,7 +77,7 @@ class HuggingFaceModel:
         """Score the options of each request."""
         for start, window in _ahead(requests):
             for request in window:
-                self._admit(request.longest, request.context, *request.branches)
+                admit_options(self._record, request)
             scored = [index for index, request in enumerate(window) if any(request.scored)]
             for index in set(range(len(window))).difference(scored):
                 nothing = window[index].scored
@@ -85,19 +85,17 @@ class HuggingFaceModel:
             shared, plain = self._by_path(scored, [request.longest for request in window])
             behind = partial(score_shared, self._passes, window, row_tokens=self._record.row_tokens)
             for index, score in self._until_done(shared, behind):
-                yield start + index, self._finite(score)
+                yield start + index, finite(self._record, score)
             for index, score in self._until_done(plain, partial(score_plain, self._passes, window)):
-                yield start + index, self._finite(score)
+                yield start + index, finite(self._record, score)
 
     @torch.inference_mode()
     def generate(self, requests: Iterable[GenerateRequest]) -> Iterator[tuple[int, Generation]]:
         """Continue each prompt greedily until EOS, a stop string, or its limit."""
         for start, window in _ahead(requests):
+            for request in window:
+                admit_prompt(self._record, request)
             lengths = [len(request.prompt) + request.max_new_tokens for request in window]
-            for request, length in zip(window, lengths, strict=True):
-                if request.max_new_tokens < 1:
-                    raise ModelError(f"max_new_tokens is {request.max_new_tokens}; expected 1 or more")
-                self._admit(length, request.prompt)
             shared, plain = self._by_path(range(len(window)), lengths)
             behind = partial(generate_shared, self._passes, self._ending, window, rows=self._rows)
             for index, output in self._until_done(shared, behind):
@@ -106,35 +104,12 @@ class HuggingFaceModel:
             for index, output in self._until_done(plain, alone):
                 yield start + index, self._ending.generation(window[index], output)
 
-    def _admit(self, length: int, *tokens: Tokens) -> None:
-        """Refuse a request that the model cannot take."""
-        record = self._record
-        if length > record.max_length:
-            raise ModelError(
-                f"a prompt with its output has {length:,} tokens, {record.name} takes {record.max_length:,};"
-                " it must be cut before it is sent to the model"
-            )
-        highest = max((int(part.max()) for part in tokens if len(part)), default=0)
-        if highest >= record.vocabulary:
-            raise ModelError(
-                f"a prompt holds token {highest}, for which {record.name} has no embedding"
-                f" ({record.vocabulary:,} rows); model and tokenizer do not belong together"
-            )
-
     def _by_path(self, which: Iterable[int], lengths: Sequence[int]) -> tuple[list[int], list[int]]:
         """Split requests into those for the shared and those for the plain path."""
         limit = self._record.max_length if self._window is None else self._window
         limit = limit if self._record.path == "shared" else 0
         shared = [index for index in which if lengths[index] <= limit]
         return shared, [index for index in which if lengths[index] > limit]
-
-    def _finite(self, score: OptionsScore) -> OptionsScore:
-        if all(abs(value) < float("inf") for value in score.logprobs):
-            return score
-        raise ModelError(
-            f"{self._record.name} gives NaN or infinite log-likelihoods in {self._record.dtype};"
-            " try --dtype bfloat16 or float32"
-        )
 
     def _until_done(self, which: Sequence[int], attempt: _Attempt[_Answer]) -> Iterator[tuple[int, _Answer]]:
         """Answer all of `which`; when memory runs out, go on with what is left in half as large passes."""

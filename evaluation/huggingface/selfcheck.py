@@ -6,7 +6,7 @@ the prefix that the shared path hands it, or refuse them. It then takes the plai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,21 +62,48 @@ def choose_path(
         raise ModelError(
             f"the model gives NaN or infinite log-likelihoods in {model.dtype}; try --dtype bfloat16 or float32"
         )
-    tolerance = max(1e-4, 32 * _precision(model))
     reason = "asked for"
     if path != "plain":
         before = model.config._attn_implementation
         found, reason = _try_shared(passes, model, requests, expected)
-        if found <= tolerance:
+        if found <= _tolerance(model):
             return Verdict(True, "shared prefixes give what the bare model gives", found)
         with quiet():
             model.set_attn_implementation(before)
     plain = _difference(dict(score_plain(passes, requests, range(len(requests)), _BUDGET)), expected)
-    if plain > tolerance:
+    return Verdict(False, reason, _tolerated(plain, model))
+
+
+def batching_noise(
+    model: Any,
+    bos: tuple[int, ...],
+    ids: Tokens,
+    length: int,
+    score: Callable[[Iterable[OptionsRequest]], Iterator[tuple[int, OptionsScore]]],
+) -> float:
+    """How far `score`, an engine's, is from itself when the probes come one by one and together, in nats a token.
+
+    Raises:
+        ModelError: further than rounding explains.
+    """
+    if length < LONGEST:
+        return 0.0
+    requests = _probes(bos, ids)
+    alone = [np.asarray(dict(score([request]))[0].logprobs) for request in requests]
+    return _tolerated(_difference(dict(score(requests)), alone), model)
+
+
+def _tolerated(noise: float, model: Any) -> float:
+    """What batching may do to a model; ModelError if it is more."""
+    if noise > _tolerance(model):
         raise ModelError(
-            f"batching changes the model's log-likelihoods by {plain:.1e} nats a token; it cannot be scored"
+            f"batching changes the model's log-likelihoods by {noise:.1e} nats a token; it cannot be scored"
         )
-    return Verdict(False, reason, plain)
+    return noise
+
+
+def _tolerance(model: Any) -> float:
+    return max(1e-4, 32 * _precision(model))
 
 
 def _try_shared(

@@ -105,12 +105,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="plain: without shared prefixes and packed options.",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(["transformers", "vllm"]),
+    default="transformers",
+    show_default=True,
+    help="What runs the model; vllm splits each of its layers over --gpus-per-model GPUs.",
+)
 @engine_options("Models that answer at the same time, each in a process of its own.")
 @click.option(
     "--gpus-per-model",
     type=click.IntRange(min=1),
     metavar="N",
-    help="GPUs that each model on a Ray cluster is spread over. Default: 1 where the cluster has any.",
+    help="GPUs that each model on a Ray cluster, or behind vLLM, is spread over. Default: 1 where there are any.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be asked and how long it takes.")
 def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> None:
@@ -135,7 +142,8 @@ def evaluate(name: str, data: str, out: Path, dry_run: bool, **chosen: Any) -> N
     selection, prompts = record(Selection, chosen), record(PromptOptions, chosen)
     if not prompts.shots:
         raise UsageError("--shots names no number; expected for example 0,5")
-    options = record(ModelOptions, chosen | {"name": name})
+    split = chosen["gpus_per_model"] if chosen["backend"] == "vllm" else None
+    options = record(ModelOptions, chosen | {"name": name, "tensor_parallel": split})
     bench = opened(data, EVALUATED_SPLITS, selection.sources or None)
     tasks = tuple(survey(bench, built, prompts) for built in select(bench, selection))
     _say_what(data, selection, prompts, tasks, bench.manifest.sample)
@@ -165,9 +173,14 @@ def _answering(
     from task_registry.engines.ray import Ray
     from task_registry.errors import UsageError
 
-    if engine == "local" and gpus_per_model:
+    vllm = order.model.backend == "vllm"
+    if engine == "local" and gpus_per_model and not vllm:
         raise UsageError(
             "--gpus-per-model is of a Ray cluster; add --engine ray, or --device-map auto for one model alone"
+        )
+    if engine == "local" and workers and workers > 1 and vllm:
+        raise UsageError(
+            "--workers would share what vLLM takes for itself; leave it out, or add --engine ray"
         )
     with engine_of(engine, workers, address, gpus_per_model or 0) as opened:
         if isinstance(opened, Ray):
@@ -189,7 +202,7 @@ def on_ray(order: Order, engine: Ray, gpus_per_model: int | None) -> tuple[Order
     if gpus_per_model is None and not (order.model.device or "").startswith("cpu"):
         engine.gpus = 1
         engine.gpus = min(1, engine.capacity())
-    if engine.gpus > 1:
+    if engine.gpus > 1 and order.model.backend == "transformers":
         order = dataclasses.replace(order, model=dataclasses.replace(order.model, device_map="auto"))
     return order, engine.count or max(1, engine.capacity())
 
