@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from benchmark_builder.fetch.archives import MACHINE
 from benchmark_builder.fetch.items import ALL_CONFIGS, HubSet
 from benchmark_builder.fetch.remote import Refused, RemoteFile
@@ -18,12 +20,19 @@ from task_registry.suggest import did_you_mean
 
 CONVERTED_FILE = re.compile(r"(?P<config>[^/]+)/(?P<split>[^/]+)/\d+\.parquet")
 """A file of the Hub's own conversion."""
+CONFIG_CARDS = ("README.md", ".huggingface.yaml")
+"""Files in which a repository says what its configs are; the first between lines of `---`."""
+FRONT_MATTER = re.compile(r"\s*---\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+"""As `huggingface_hub` looks for it."""
 CUT = "partial-"
 """Before a split's name there, where only its beginning was converted."""
 FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 """What `datasets` may read: tables and texts, none of the formats that can hold code."""
-UNREADABLE = (OSError, ValueError, RuntimeError, zipfile.BadZipFile)
-"""What `datasets` raises where a folder holds no data set that it can read."""
+UNREADABLE = (
+    OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError, LookupError, ArithmeticError,
+    AssertionError, yaml.YAMLError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What `datasets` raises where a folder holds no data set that it can read, or a card that says nonsense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +85,37 @@ class Config:
 def config_names(folder: Path) -> tuple[tuple[str, ...], str]:
     """The configs that `datasets` sees in a folder of a repository's files, and which is the default one.
 
-    None where it sees no rows; an empty default where there is none.
+    None where it sees no rows, or would look for them elsewhere; an empty default where there is none.
     """
     import datasets
 
     try:
+        if _names_addresses(folder):
+            return (), ""
         names = datasets.get_dataset_config_names(str(folder))
         default = names[0] if len(names) == 1 else datasets.get_dataset_default_config_name(str(folder))
     except UNREADABLE:
         return (), ""
     return tuple(names), default or ""
+
+
+def _names_addresses(folder: Path) -> bool:
+    """Whether a card has its files lie on a server: `datasets` would ask whatever server a stranger names."""
+    for name in CONFIG_CARDS:
+        file = folder / name
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        found = FRONT_MATTER.match(text) if file.suffix == ".md" else None
+        card = yaml.safe_load(found[1] if found else "" if file.suffix == ".md" else text)
+        configs = card.get("configs") if isinstance(card, dict) else None
+        left, seen = [configs], set[int]()
+        while left:
+            value = left.pop()
+            if isinstance(value, str) and ("::" in value or "://" in value):
+                return True
+            if isinstance(value, (dict, list)) and id(value) not in seen:  # a list may hold itself
+                seen.add(id(value))
+                left.extend([*value, *value.values()] if isinstance(value, dict) else value)
+    return False
 
 
 def understood_config(listing: Listing, folder: Path, name: str) -> Config | None:
@@ -101,7 +131,8 @@ def understood_config(listing: Listing, folder: Path, name: str) -> Config | Non
     except UNREADABLE:
         return None
     known = type(builder).__module__.rpartition(".")[2] in FORMATS
-    return Config(listing, name, splits) if known and splits else None
+    listed = all(path in listing.files for paths in splits.values() for path in paths)
+    return Config(listing, name, splits) if known and splits and listed else None
 
 
 def converted_configs(listing: Listing) -> Mapping[str, Config]:
@@ -154,7 +185,7 @@ def convert(config: Config, workspace: Path, into: Path) -> None:
     try:
         builder = datasets.load_dataset_builder(str(workspace), config.name, **_caches(workspace))
         builder.download_and_prepare(str(out), file_format="parquet")
-    except (OSError, ValueError, TypeError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except (*UNREADABLE, datasets.exceptions.DatasetsError) as error:
         if isinstance(error, OSError) and error.errno in MACHINE:
             raise
         found = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

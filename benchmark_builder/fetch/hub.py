@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
+from functools import partial
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -28,7 +30,7 @@ from benchmark_builder.fetch.configs import (
     shard_name,
     understood_config,
 )
-from benchmark_builder.fetch.items import HubSet
+from benchmark_builder.fetch.items import HubSet, is_plain
 from benchmark_builder.fetch.remote import (
     PASSING,
     Passing,
@@ -44,6 +46,8 @@ CONVERSION = "refs/convert/parquet"
 """The branch of the Hub's own conversion: `<config>/<split>/0000.parquet`."""
 CARDS = frozenset({"README.md", ".huggingface.yaml", "dataset_infos.json"})
 """Files of a repository that say what its other files are."""
+NONSENSE = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
+"""What an answer that is no list of files makes of the Hub's client, and of this module."""
 READING = threading.Lock()
 """`datasets` has settings of the whole process; one data set is resolved or converted at a time."""
 
@@ -124,11 +128,13 @@ class Hub:
     def _lay_out(self, listing: Listing, folder: Path) -> None:
         """Make a folder of a repository's files: the cards as they are, all others empty."""
         for name, file in listing.files.items():
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
-                continue
-            place = folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
+            place = folder / name
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise RemoteError(
+                    f"{listing.repo}: lists {quote(name)} below a file; tell its owners"
+                ) from error
             if name in CARDS:
                 place.write_bytes(self._card(file, place))
             elif not place.exists():
@@ -167,21 +173,45 @@ class Hub:
         except (transport, OSError) as error:
             words = " ".join(str(error).split()) or type(error).__name__
             raise Passing(f"no connection ({words})", silent=True) from error
+        except NONSENSE as error:
+            raise _nonsense(repo, error) from error
         token = get_token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        files = {}
-        for sibling in info.siblings or ():
-            lfs = sibling.lfs
-            files[sibling.rfilename] = RemoteFile(
-                hf_hub_url(
-                    repo, sibling.rfilename, repo_type="dataset", revision=info.sha, endpoint=self.endpoint
-                ),
-                size=lfs.size if lfs else sibling.size,
-                sha256=lfs.sha256 if lfs else "",
-                blob="" if lfs else sibling.blob_id or "",
-                headers=headers,
-            )
-        return Listing(repo, info.sha or revision, files, bool(info.gated), converted)
+        address = partial(hf_hub_url, repo, repo_type="dataset", revision=info.sha, endpoint=self.endpoint)
+        try:
+            files = {
+                sibling.rfilename: _remote_file(address(sibling.rfilename), sibling, headers)
+                for sibling in info.siblings or ()
+                if is_plain(sibling.rfilename)  # others cannot be stored
+            }
+            commit = _typed(info.sha or revision, str)
+        except NONSENSE as error:
+            raise _nonsense(repo, error) from error
+        return Listing(repo, commit, files, bool(info.gated), converted)
+
+
+def _remote_file(url: str, sibling: Any, headers: Mapping[str, str]) -> RemoteFile:
+    """A file as the Hub lists it; one of `NONSENSE` where that cannot be."""
+    lfs = sibling.lfs
+    size = lfs.size if lfs else sibling.size
+    return RemoteFile(
+        url,
+        size=None if size is None else _typed(size, int),
+        sha256=_typed(lfs.sha256, str) if lfs else "",
+        blob="" if lfs else _typed(sibling.blob_id or "", str),
+        headers=headers,
+    )
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{quote(value)}, expected {kind.__name__}")
+    return value
+
+
+def _nonsense(repo: str, error: Exception) -> RemoteError:
+    found = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return RemoteError(f"{repo}: the Hub's list of its files makes no sense ({found}); try again later")
 
 
 def _of_conversion(wanted: HubSet, listing: Listing) -> tuple[Config, ...]:

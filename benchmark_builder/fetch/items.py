@@ -12,6 +12,9 @@ ALL_CONFIGS = "*"
 
 GITHUB = "https://github.com"
 
+LONGEST_NAME, LONGEST_PATH = 200, 2_000
+"""Bytes of a file's name, with room for a suffix of ours, and of its path."""
+
 BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -122,6 +125,17 @@ class Item:
             case Archive():
                 return self.origin.commit or self.origin.sha256
         return ""
+
+
+def is_plain(name: str) -> bool:
+    """Whether a path can be one of a file, and leads nowhere but below its folder."""
+    parts = name.split("/")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    fits = max(sizes) <= LONGEST_NAME and sum(sizes) <= LONGEST_PATH
+    return fits and "\0" not in name and not {"", ".", ".."} & {*parts}
 
 
 def expand_braces(text: str) -> Iterator[str]:

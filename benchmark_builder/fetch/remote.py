@@ -332,13 +332,14 @@ def _range(file: RemoteFile, partial: Path, done: int) -> dict[str, str]:
     """The headers that ask for the rest of a file, where it is sure to be the same file."""
     try:
         state = json.loads(_state_of(partial).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         state = {}
     asked = {"Range": f"bytes={done}-"}
     if file.sha256 or file.blob:
         return asked
-    if state.get("url") == file.url and state.get("validator"):
-        return {**asked, "If-Range": state["validator"]}
+    validator = state.get("validator") if isinstance(state, dict) and state.get("url") == file.url else None
+    if isinstance(validator, str) and validator.isascii() and validator.isprintable() and validator:
+        return {**asked, "If-Range": validator}
     return {}
 
 

@@ -22,7 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from benchmark_builder.fetch.items import Item
+from benchmark_builder.fetch.items import Item, is_plain
 from benchmark_builder.fetch.remote import sha256_of
 from task_registry.errors import BenchFolderError
 
@@ -115,7 +115,8 @@ class Store:
     def finish(self, item: str) -> None:
         """Put into place what a killed `fetch` had made ready of an item."""
         staging = self._staging(item)
-        if (record := read_record(staging / READY)) is not None:
+        record = read_record(staging / READY)
+        if record is not None and record.item == item:
             self._settle(staging, record)
 
     def discard(self, item: str) -> None:
@@ -165,7 +166,7 @@ class Store:
         """The folder in which an item is made ready, with what was begun of the same version."""
         staging = self._staging(item)
         note = staging / VERSION
-        if not note.is_file() or note.read_text(encoding="utf-8") != version:
+        if not note.is_file() or note.read_bytes() != version.encode():
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
             note.write_text(version, encoding="utf-8")
@@ -226,9 +227,23 @@ def read_record(file: Path) -> Record | None:
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         content["files"] = {name: FileFacts(**facts) for name, facts in content["files"].items()}
-        return Record(**content | {name: tuple(content[name]) for name in ("places", "configs")})
+        record = Record(**content | {name: tuple(content[name]) for name in ("places", "configs")})
+        return record if _is_sound(record) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _is_sound(record: Record) -> bool:
+    """Whether a record's values have their types, and its names lead to nothing outside of the folder."""
+    texts = (record.item, record.address, record.commit, record.checksum, *record.places, *record.configs)
+    flags = (record.pinned, record.converted)
+    facts = record.files.values()
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(flag, bool) for flag in flags)
+        and all(type(fact.size) is int and isinstance(fact.sha256, str) for fact in facts)
+        and all(is_plain(name.removesuffix("/")) for name in (record.item, *record.places, *record.files))
+    )
 
 
 def _write(file: Path, record: Record) -> None:

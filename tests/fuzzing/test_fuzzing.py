@@ -50,7 +50,7 @@ def test_hostile_files_are_refused_by_errors_of_ours_or_accepted(
     tally = tallies[target]
     assert not tally.failures, tally.failures
     assert tally.cases == CASES
-    assert tally.refused > CASES // 8, "the cases are too tame"
+    assert TARGETS[target].lenient or tally.refused > CASES // 8, "the cases are too tame"
 
 
 @pytest.mark.parametrize(("target", "cases"), kept_cases(KEPT).items())

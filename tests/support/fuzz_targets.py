@@ -18,57 +18,23 @@ import sqlite3
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import hostile_bytes
+from fuzz_fetch import TARGETS as FETCHED
+from fuzz_kit import Files, Target, build_task, files_in, laid_out
+from fuzz_rows import RowsSource
 from hostile_templates import hostile_template
 
-from benchmark_builder.assemble import TaskCaps, assemble
 from benchmark_builder.blueprint import SAMPLE, BuildOptions, draw_up
 from benchmark_builder.readers import read_json, read_rows, read_tsv
 from benchmark_builder.source import NativeTask
 from benchmark_builder.sources import SOURCES
 from task_registry.errors import InputError
-from task_registry.schema import ROWS_PER_BATCH, to_batch
 from task_registry.types import Assignment, Split, Task
-
-Files = Mapping[str, bytes]
-"""Contents by place, relative to the target's folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One kind of input."""
-
-    name: str
-    prepare: Callable[[Path], Files]
-    """Lays out sound files in a new folder; what it returns is made hostile, one file at a time."""
-    run: Callable[[Path, str], None]
-    """Reads the folder, in which the file at a place is hostile."""
-    share: int = 1
-    """How many of so many cases it gets, beside the others."""
-    make: Callable[[Random, str, bytes], bytes] = hostile_bytes.mutate
-    """A hostile file in place of a sound one."""
-
-
-def laid_out(folder: Path, files: Files) -> Files:
-    """Write files and return them."""
-    for place, content in files.items():
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / place).write_bytes(content)
-    return files
-
-
-def files_in(folder: Path, *below: str) -> Files:
-    """The files that lie in a folder, below any of these."""
-    found = sorted(path for part in below or (".",) for path in (folder / part).rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
-
 
 TOP = Path(__file__).parents[2]
 ROWS: Sequence[Mapping[str, Any]] = [
@@ -200,15 +166,9 @@ class SampleSource:
     def build(self, folder: Path, native: NativeTask) -> None:
         """Go as far as a build does, but for writing."""
         task = native.described or self.known[native.name]
-        assignment = native.assignment or self.assigned.get(native.name) or Assignment(None, None, True, "")
-        opened = SOURCES[self.name].open(folder, native, task)
-        for examples in assemble(opened, assignment, TaskCaps(), seed=0).splits.values():
-            stream = iter(examples)
-            while chunk := list(islice(stream, ROWS_PER_BATCH)):
-                try:
-                    to_batch(task.id, chunk)
-                except UnicodeEncodeError as error:  # as `benchmark_builder.unit` does
-                    raise InputError(native.files[0], "half a surrogate pair", "whole characters") from error
+        build_task(
+            SOURCES[self.name], folder, native, task, native.assignment or self.assigned.get(native.name)
+        )
 
 
 def flan_rows(folder: Path) -> Files:
@@ -570,6 +530,12 @@ def _adapters() -> Iterator[Target]:
         yield Target(name, source.prepare, source.run, share=5)
 
 
+def _rows() -> Iterator[Target]:
+    for name in ("t5", "exmix", "crossfit", "reasoning"):
+        source = RowsSource(name)
+        yield Target(f"{name} rows", source.prepare, source.run, share=4)
+
+
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
@@ -578,12 +544,14 @@ TARGETS: Mapping[str, Target] = {
         Target("data sets", saved_data_set, read_data_set, share=4),
         *_adapters(),
         Target("flan rows", flan_rows, prepare_flan_rows, share=4),
+        *_rows(),
         Target("templates", template_case, render_case, share=16, make=make_template_case),
         Target("plans", plan_files, read_plan, share=3),
         Target("archives", archive_files, unpack_archive, share=6, make=make_archive),
         Target("results", results, read_results, share=2),
         Target("continued run", results, continued_run, share=6),
         Target("report", two_runs, report_commands),
+        *FETCHED,
         Target("bench", bench_folder, read_bench, share=8),
         Target("published", published_bench, open_published, share=3),
     )

@@ -100,7 +100,7 @@ def pool_questions(root: Path, pool: Pool, files: tuple[Path, ...], questions: t
     """
 
     def rows() -> Iterator[Row]:
-        asked = {row["id"]: row for file in questions for _, row in _records(root, file)}
+        asked = dict(_asked(root, questions))
         number = 0
         for file in files:
             for record, fields in _records(root, file):
@@ -111,6 +111,15 @@ def pool_questions(root: Path, pool: Pool, files: tuple[Path, ...], questions: t
                 number += 1
 
     return rows
+
+
+def _asked(root: Path, questions: tuple[Path, ...]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for file in questions:
+        for record, fields in _records(root, file):
+            key = fields.get("id")
+            if not isinstance(key, str):
+                raise InputError(Place(file, record), f"{quote(key)} as id", "a text", "mend the record")
+            yield key, fields
 
 
 def _at(root: Path, place: str) -> Mapping[Pool, tuple[Path, ...]]:
