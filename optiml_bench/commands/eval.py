@@ -176,7 +176,8 @@ def _answering(
     vllm = order.model.backend == "vllm"
     if engine == "local" and gpus_per_model and not vllm:
         raise UsageError(
-            "--gpus-per-model is of a Ray cluster; add --engine ray, or --device-map auto for one model alone"
+            "--gpus-per-model is of a Ray cluster; add --engine ray, or for one model alone --backend vllm"
+            " or --device-map auto"
         )
     if engine == "local" and workers and workers > 1 and vllm:
         raise UsageError(
