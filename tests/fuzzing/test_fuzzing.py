@@ -12,7 +12,7 @@ from random import Random
 import pytest
 from fuzz_planted import TARGETS as PLANTED
 from fuzz_targets import TARGETS
-from fuzzing import Tally, fuzz, kept_cases, tries
+from fuzzing import Tally, fuzz, kept_cases, together, tries
 from hostile_bytes import mutate
 from hostile_templates import hostile_template
 from hypothesis import given, settings
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from task_registry.errors import BenchError
 from templates.template import Template, compile_template
 
-CASES = 25
+CASES = 16
 KEPT = Path(__file__).parent / "cases"
 TEMPLATES = "promptsource/templates/sample_mood/templates.yaml"
 ENDLESS = b"".join(
@@ -39,8 +39,10 @@ MERGES = b"a: &a {x: 1}\n" + ENDLESS.replace(b"[", b"{<<: [").replace(b"]", b"]}
 @pytest.fixture(scope="module")
 def tallies() -> dict[str, Tally]:
     """What came of a few cases of every target."""
+    names = list(TARGETS)
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(TARGETS, pool.map(lambda target: fuzz(target, CASES), TARGETS), strict=True))
+        halves = pool.map(together, ({n: {"target": n, "cases": CASES} for n in names[i::2]} for i in (0, 1)))
+    return {name: tally for half in halves for name, tally in half.items()}
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -53,11 +55,7 @@ def test_hostile_files_are_refused_by_errors_of_ours_or_accepted(
     assert TARGETS[target].lenient or tally.refused > CASES // 8, "the cases are too tame"
 
 
-@pytest.mark.parametrize(("target", "cases"), kept_cases(KEPT).items())
-def test_cases_that_failed_once(target: str, cases: list[tuple[str, bytes]]) -> None:
-    tally = tries(target, cases)
-    assert not tally.failures, tally.failures
-    assert tally.cases == len(cases)
+FAILED_ONCE = kept_cases(KEPT)
 
 
 BOMBS = {
@@ -68,11 +66,32 @@ BOMBS = {
 """By target; nested lists end PyYAML's quick loader by a segmentation fault."""
 
 
+@pytest.fixture(scope="module")
+def again() -> dict[str, Tally]:
+    """What came of the kept cases and of the bombs."""
+    orders = {f"kept {target}": {"target": target, "kept": cases} for target, cases in FAILED_ONCE.items()}
+    return together(orders | {f"bombs {t}": {"target": t, "kept": cases} for t, cases in BOMBS.items()})
+
+
+@pytest.mark.parametrize("target", FAILED_ONCE)
+def test_cases_that_failed_once(again: dict[str, Tally], target: str) -> None:
+    tally = again[f"kept {target}"]
+    assert not tally.failures, tally.failures
+    assert tally.cases == len(FAILED_ONCE[target])
+
+
 @pytest.mark.parametrize("target", BOMBS)
-def test_bombs(target: str) -> None:
-    tally = tries(target, BOMBS[target])
+def test_bombs(again: dict[str, Tally], target: str) -> None:
+    tally = again[f"bombs {target}"]
     assert not tally.failures, tally.failures
     assert tally.refused == len(BOMBS[target])
+
+
+def test_what_fails_among_others_is_tried_again_alone() -> None:
+    orders = {name: {"target": name, "cases": 1} for name in ("accepts", "crashes", "refuses")}
+    tallies = together(orders, module="fuzz_planted")
+    assert [(t.accepted, t.crashed, t.refused) for t in tallies.values()] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert [failure.number for failure in tallies["crashes"].failures] == [0]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -1,4 +1,4 @@
-"""Runs the cases of one target in a process of its own, which may be killed by them: `fuzzing` starts it.
+"""Runs cases in a process of its own, which may be killed by them, of one target or of several: `fuzzing` starts it.
 
     python fuzz_worker.py order.json
 
@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TextIO
 
 MAX_MEMORY = 1 << 30
 SLACK = 256 << 20
@@ -53,11 +53,15 @@ NEVER = (
 class Watch:
     """Notes what a case does outside of its folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.outside = str(folder), str(folder.parent / "outside")
+    def __init__(self) -> None:
+        self.folder = self.outside = ""
         self.on = False
         self.seen: list[str] = []
         sys.addaudithook(self.hook)
+
+    def keep_to(self, folder: Path) -> None:
+        """Name the folder that cases have to keep to."""
+        self.folder, self.outside = str(folder), str(folder.parent / "outside")
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         """See `sys.addaudithook`."""
@@ -140,11 +144,18 @@ def hostile(target: Any, files: dict[str, bytes], seed: int, number: int) -> tup
 
 
 def main(order: dict[str, Any]) -> None:
-    """Carry an order out."""
+    """Carry an order out, or several one after the other."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     sys.path[:0] = order["paths"]
+    watch = Watch()
+    for one in order.get("orders", (order,)):
+        carry_out(one, channel, watch)
+
+
+def carry_out(order: dict[str, Any], channel: TextIO, watch: Watch) -> None:
+    """Run the cases of one target, each told in a line."""
     target = importlib.import_module(order["module"]).TARGETS[order["target"]]
     with tempfile.TemporaryDirectory(dir=order["scratch"]) as scratch:
         folder = Path(scratch).resolve() / "target"
@@ -162,10 +173,10 @@ def main(order: dict[str, Any]) -> None:
         for place in sorted(files):
             with contextlib.suppress(Exception):
                 target.run(folder, place)  # imports and caches are no case's own
-        watch = Watch(folder)
+        watch.keep_to(folder)
         taken, resident = memory()
         limit = taken + MAX_MEMORY + SLACK
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         channel.write(json.dumps({"resident": resident}) + "\n")
         if "kept" in order:
