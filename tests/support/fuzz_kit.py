@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import hostile_bytes
 
-from benchmark_builder.assemble import TaskCaps, assemble
-from benchmark_builder.source import NativeTask, Source
 from task_registry.errors import InputError
-from task_registry.schema import ROWS_PER_BATCH, to_batch
-from task_registry.types import Assignment, Task
+
+if TYPE_CHECKING:
+    from benchmark_builder.source import NativeTask, Source
+    from task_registry.types import Assignment, Task
 
 Files = Mapping[str, bytes]
 """Contents by place, relative to the target's folder."""
@@ -55,6 +56,10 @@ def build_task(
     source: Source, root: Path, native: NativeTask, task: Task, assignment: Assignment | None = None
 ) -> None:
     """Open a task and go as far as a build does, but for writing."""
+    from benchmark_builder.assemble import TaskCaps, assemble
+    from task_registry.schema import ROWS_PER_BATCH, to_batch
+    from task_registry.types import Assignment
+
     opened = source.open(root, native, task)
     assignment = assignment or Assignment(None, None, True, "")
     for examples in assemble(opened, assignment, TaskCaps(), seed=0).splits.values():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
-from fuzz_targets import Target
+from fuzz_kit import Target
 
 from task_registry.errors import InputError
 
