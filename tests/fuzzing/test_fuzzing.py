@@ -5,6 +5,7 @@ The many cases are run by `benchmarks/fuzzing/run.py`, which uses the same targe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -36,13 +37,32 @@ MERGES = b"a: &a {x: 1}\n" + ENDLESS.replace(b"[", b"{<<: [").replace(b"]", b"]}
 """The same by merge keys: no text is long, but the loader's lists of keys are."""
 
 
+BOMBS = {
+    "promptsource": [(TEMPLATES, b"[" * 200_000), (TEMPLATES, MERGES), (TEMPLATES, b"a: &a x\n" + ENDLESS)],
+    "plans": [("plan.yaml", b"[" * 200_000), ("plan.yaml", b"a: &a x\n" + ENDLESS)],
+    "rows": [("rows.jsonl", b"[" * 200_000), ("rows.json", b'{"a":' * 200_000), ("rows.json", b"9" * 5_000)],
+}
+"""By target; nested lists end PyYAML's quick loader by a segmentation fault."""
+
+FAILED_ONCE = kept_cases(KEPT)
+
+
 @pytest.fixture(scope="module")
 def tallies() -> dict[str, Tally]:
-    """What came of a few cases of every target."""
+    """What came of a few cases of every target, of those that failed once and of the bombs; in two processes."""
+
+    def some(targets: Sequence[str]) -> dict[str, Tally]:
+        few = {name: {"target": name, "cases": CASES} for name in targets}
+        kept = {
+            f"kept {name}": {"target": name, "kept": FAILED_ONCE[name]} for name in FAILED_ONCE if name in few
+        }
+        bombs = {f"bombs {name}": {"target": name, "kept": BOMBS[name]} for name in BOMBS if name in few}
+        return together(few | kept | bombs)
+
     names = list(TARGETS)
     with ThreadPoolExecutor(2) as pool:
-        halves = pool.map(together, ({n: {"target": n, "cases": CASES} for n in names[i::2]} for i in (0, 1)))
-    return {name: tally for half in halves for name, tally in half.items()}
+        one, other = pool.map(some, (names[::2], names[1::2]))
+    return one | other
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -55,34 +75,16 @@ def test_hostile_files_are_refused_by_errors_of_ours_or_accepted(
     assert TARGETS[target].lenient or tally.refused > CASES // 8, "the cases are too tame"
 
 
-FAILED_ONCE = kept_cases(KEPT)
-
-
-BOMBS = {
-    "promptsource": [(TEMPLATES, b"[" * 200_000), (TEMPLATES, MERGES), (TEMPLATES, b"a: &a x\n" + ENDLESS)],
-    "plans": [("plan.yaml", b"[" * 200_000), ("plan.yaml", b"a: &a x\n" + ENDLESS)],
-    "rows": [("rows.jsonl", b"[" * 200_000), ("rows.json", b'{"a":' * 200_000), ("rows.json", b"9" * 5_000)],
-}
-"""By target; nested lists end PyYAML's quick loader by a segmentation fault."""
-
-
-@pytest.fixture(scope="module")
-def again() -> dict[str, Tally]:
-    """What came of the kept cases and of the bombs."""
-    orders = {f"kept {target}": {"target": target, "kept": cases} for target, cases in FAILED_ONCE.items()}
-    return together(orders | {f"bombs {t}": {"target": t, "kept": cases} for t, cases in BOMBS.items()})
-
-
 @pytest.mark.parametrize("target", FAILED_ONCE)
-def test_cases_that_failed_once(again: dict[str, Tally], target: str) -> None:
-    tally = again[f"kept {target}"]
+def test_cases_that_failed_once(tallies: dict[str, Tally], target: str) -> None:
+    tally = tallies[f"kept {target}"]
     assert not tally.failures, tally.failures
     assert tally.cases == len(FAILED_ONCE[target])
 
 
 @pytest.mark.parametrize("target", BOMBS)
-def test_bombs(again: dict[str, Tally], target: str) -> None:
-    tally = again[f"bombs {target}"]
+def test_bombs(tallies: dict[str, Tally], target: str) -> None:
+    tally = tallies[f"bombs {target}"]
     assert not tally.failures, tally.failures
     assert tally.refused == len(BOMBS[target])
 
