@@ -21,7 +21,7 @@ LAYERS = {
 """Each package with the packages of ours that it may import."""
 
 TORCH = {"torch", "transformers", "accelerate", "peft"}
-HEAVY = {"torch", "transformers", "datasets", "pandas", "sklearn", "pyarrow", "ray", "rich", "numpy"}
+HEAVY = {"torch", "transformers", "datasets", "pandas", "sklearn", "pyarrow", "ray", "rich", "numpy", "vllm"}
 
 
 def modules() -> list[Path]:
