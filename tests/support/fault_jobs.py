@@ -153,8 +153,14 @@ def build_job(sources: Path, name: str, *engine: str, mark: str = "") -> Job:
         lambda out: ["build", "--sources", str(sources), "--out", str(out), *engine],
         lambda out: out.exists(),
         folder_digests,
+        impatient,
         mark=mark,
     )
+
+
+def impatient(out: Path) -> Mapping[str, str]:
+    """Let Ray wait for a head that has gone no longer than a test can."""
+    return {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
 
 
 # Evaluating
@@ -166,7 +172,7 @@ def evaluate_job(bench: Path, name: str, *engine: str, mark: str = "") -> Job:
         asked = ["--eval-set", "all", "--limit", "4", "--shots", "0,2", "--max-new-tokens", "12"]
         return ["eval", "--data", str(bench), "--out", str(out), *model, *asked, *engine]
 
-    return Job(name, arguments, lambda out: bool([*out.glob("*/*/run.json")]), scores, mark=mark)
+    return Job(name, arguments, lambda out: bool([*out.glob("*/*/run.json")]), scores, impatient, mark=mark)
 
 
 def scores(out: Path) -> Any:
