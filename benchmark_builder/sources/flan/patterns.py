@@ -144,5 +144,12 @@ def _literal(node: ast.expr | None) -> object:
 
 
 def _unexpected(node: ast.expr | None, line: int, expected: str) -> InputError:
-    found = quote(ast.unparse(node)) if node is not None else "nothing"
+    found = _shown(node) if node is not None else "nothing"
     return InputError(Place(TEMPLATES, f"line {getattr(node, 'lineno', line)}"), found, expected, REMEDY)
+
+
+def _shown(node: ast.expr) -> str:
+    try:
+        return quote(ast.unparse(node))
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        return f"something that is too large to show ({type(node).__name__})"
