@@ -81,7 +81,10 @@ class Ray(Engine):
         import ray
 
         self._idle.clear()
+        sigterm = signal.getsignal(signal.SIGTERM)
         ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, sigterm)  # which Ray takes down
 
     def map(self, function: Callable[[S], R], specs: Sequence[S]) -> Iterator[tuple[S, R | Crash]]:
         """Yield each spec with its result, in order of completion."""
