@@ -19,27 +19,11 @@ sys.path[:0] = [str(TOP), str(TOP / "tests" / "support")]
 
 from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
-from tiny_models import FAMILIES, make_model, make_tokenizer  # noqa: E402
+from tiny_models import FAMILIES, WORDS, make_model, make_tokenizer  # noqa: E402
 
 from evaluation.huggingface import assemble  # noqa: E402
 from evaluation.models import ModelOptions  # noqa: E402
 
-WORDS = (
-    "the",
-    "a",
-    "fox",
-    "river",
-    "yes",
-    "no",
-    "is",
-    "true",
-    "longer",
-    "12",
-    "dogs,",
-    "Zürich:",
-    "—",
-    "don't",
-)
 NEW_TOKENS, STOP = 16, "the"
 
 

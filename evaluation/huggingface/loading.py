@@ -241,7 +241,7 @@ def _with_adapter(model: Any, name: str) -> Any:
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(f"adapter {name} cannot be put on the model: {_first_line(error)}") from error
+        raise ModelError(f"adapter {name} cannot be put on the model: {gist(error)}") from error
 
 
 @contextmanager
@@ -266,11 +266,11 @@ def loading(options: ModelOptions) -> Iterator[None]:
                 f"{options.name}: the tokenizer's files are missing, or need the package sentencepiece; copy"
                 " tokenizer.json into the folder, or run: pip install sentencepiece"
             ) from error
-        raise ModelError(f"{options.name} cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"{options.name} cannot be loaded: {gist(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    """The first sentence-like part of a library's message, for a one-line error."""
+def gist(error: Exception) -> str:
+    """The beginning of a library's message, for a one-line error."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 240 else f"{text[:239]}…"
 

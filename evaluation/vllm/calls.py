@@ -66,8 +66,3 @@ def prompt_call(index: int, request: GenerateRequest, eos: Iterable[int]) -> Cal
     """The call that continues a prompt greedily; vLLM ends it at EOS or its limit, stop strings are ours."""
     sampling = {"temperature": 0.0, "max_tokens": request.max_new_tokens, "stop_token_ids": list(eos)}
     return Call(index, request.prompt.tolist(), sampling | {"ignore_eos": True, "detokenize": False})
-
-
-def one_line(error: Exception) -> str:
-    """What an error of vLLM says, on one line."""
-    return " ".join(str(error).split())[:240] or type(error).__name__

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from evaluation.checks import admit_options, admit_prompt, finite
 from evaluation.huggingface.generating import Output
+from evaluation.huggingface.loading import gist
 from evaluation.huggingface.outline import Outline
 from evaluation.huggingface.tokenizer import HuggingFaceTokenizer
 from evaluation.models import (
@@ -19,7 +20,7 @@ from evaluation.models import (
     OptionsScore,
     Work,
 )
-from evaluation.vllm.calls import Call, one_line, option_calls, option_sum, prompt_call
+from evaluation.vllm.calls import Call, option_calls, option_sum, prompt_call
 from task_registry.errors import ModelError
 
 IN_FLIGHT = 512
@@ -152,7 +153,7 @@ class VllmModel:
         try:
             self._engine.add_request(name, {"prompt_token_ids": call.tokens}, self._sampling(**call.sampling))
         except ValueError as error:
-            raise ModelError(f"vLLM refuses a request: {one_line(error)}") from error
+            raise ModelError(f"vLLM refuses a request: {gist(error)}") from error
 
     def _step(self) -> list[Any]:
         """The outputs of one step; ModelError where vLLM's processes have died."""
@@ -161,7 +162,7 @@ class VllmModel:
             return list(self._engine.step())
         except Exception as error:
             raise ModelError(
-                f"vLLM failed ({one_line(error)}); what it printed says why; for want of memory choose fewer"
+                f"vLLM failed ({gist(error)}); what it printed says why; for want of memory choose fewer"
                 " --batch-tokens"
             ) from error
 

@@ -11,29 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import FAMILIES, make_model, make_tokenizer, reference_output
+from tiny_models import FAMILIES, WORDS, make_model, make_tokenizer, reference_output
 
 from evaluation.batching import Budget
 from evaluation.huggingface import HuggingFaceModel, assemble
 from evaluation.models import Finish, GenerateRequest, Generation, ModelOptions
 from task_registry.errors import ModelError
 
-WORDS = (
-    "the",
-    "a",
-    "fox",
-    "river",
-    "yes",
-    "no",
-    "is",
-    "true",
-    "longer",
-    "12",
-    "dogs,",
-    "Zürich:",
-    "—",
-    "don't",
-)
 NEW = 12
 
 

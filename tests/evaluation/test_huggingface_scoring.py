@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import FAMILIES, PLAIN, SHARED, make_model, make_tokenizer, reference_scores
+from tiny_models import FAMILIES, PLAIN, SHARED, WORDS, make_model, make_tokenizer, reference_scores
 
 from evaluation.batching import Budget
 from evaluation.huggingface import HuggingFaceModel, assemble
@@ -23,23 +23,7 @@ from task_registry.errors import ModelError
 
 CLOSE = 1e-4
 """Nats per scored token."""
-WORDS = (
-    "the",
-    "a",
-    "fox",
-    "river",
-    "yes",
-    "no",
-    "is",
-    "true",
-    "longer",
-    "12",
-    "dogs,",
-    "Zürich:",
-    "—",
-    "don't",
-    "(maybe)",
-)
+OPTION_WORDS = (*WORDS, "(maybe)")
 
 Question = tuple[str, list[str]]
 
@@ -88,7 +72,7 @@ def assert_close(found: list[OptionsScore], expected: list[list[float]]) -> None
 
 
 def text(rng: random.Random, words: int) -> str:
-    return " ".join(rng.choice(WORDS) for _ in range(words))
+    return " ".join(rng.choice(OPTION_WORDS) for _ in range(words))
 
 
 def few_shot(rng: random.Random, count: int, demonstrations: int = 40) -> list[Question]:

@@ -52,6 +52,24 @@ QWEN_WORDS = (
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """Where Qwen's tokenizers split text before they merge: digits stand alone, newlines stick to punctuation."""
+WORDS = (
+    "the",
+    "a",
+    "fox",
+    "river",
+    "yes",
+    "no",
+    "is",
+    "true",
+    "longer",
+    "12",
+    "dogs,",
+    "Zürich:",
+    "—",
+    "don't",
+)
+"""What random prompts are made of: words, digits, marks, letters and signs of several bytes."""
+
 VOCABULARY = 480
 POSITIONS = 512
 
